@@ -1,0 +1,2 @@
+//! The `scant` program.
+fn main() {}

@@ -1,0 +1,20 @@
+//! The vocabulary of scant: images with geometry, label spaces, samples and run records.
+//!
+//! This room knows no tensors, no files, no clock and no randomness. Everything that crosses a wall
+//! between two other rooms is spelled in these types.
+
+mod geometry;
+mod image;
+mod labels;
+mod run;
+mod sample;
+
+pub use geometry::Geometry;
+pub use image::{Image, PixelType};
+pub use labels::{Annotated, LabelError, LabelMap, LabelSpace};
+pub use run::{
+    CaseClassResult, CaseRecord, EmptySituation, EpochRecord, Evaluation, EvaluationProtocol,
+    GalleryItem, GalleryKind, ModelSummary, PhaseRecord, PoolSummary, RunRecord, SourceSummary,
+    SplitSummary, Timing,
+};
+pub use sample::{Role, Sample, SampleId};
