@@ -1,1 +1,18 @@
-//! scant-nn
+//! Tensors to tensors: network blocks, models, losses and weight name maps.
+//!
+//! Nothing here reads a file or knows what an image is called. A model returns [`SegOutput`]: logits
+//! with every intermediate by name, so that a loss can ask for a layer without knowing the network.
+//!
+//! Devices are chosen at run time: a [`Device`] travels with every tensor, and
+//! `Device::flex().autodiff()` records gradients.
+
+pub mod block;
+pub mod loss;
+pub mod model;
+mod output;
+mod resample;
+pub mod weights;
+
+pub use burn::tensor::Device;
+pub use model::{Model, ModelConfig, ModelError};
+pub use output::{SegOutput, Tap};

@@ -1,0 +1,51 @@
+//! Two 3x3 convolutions, each followed by batch norm and ReLU: the stage of a U-Net.
+
+use burn::module::Module;
+use burn::nn::conv::Conv2d;
+use burn::nn::{BatchNorm, BatchNormConfig};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+
+use super::conv3x3;
+
+/// conv3x3 → batch norm → ReLU, twice (`conv_block` of LeeJunHyun/Image_Segmentation).
+#[derive(Module, Debug)]
+pub struct DoubleConv {
+    conv1: Conv2d,
+    norm1: BatchNorm,
+    conv2: Conv2d,
+    norm2: BatchNorm,
+}
+
+impl DoubleConv {
+    /// A stage from `input` to `output` channels.
+    #[must_use]
+    pub fn new(input: usize, output: usize, device: &Device) -> Self {
+        Self {
+            conv1: conv3x3(input, output, device),
+            norm1: BatchNormConfig::new(output).init(device),
+            conv2: conv3x3(output, output, device),
+            norm2: BatchNormConfig::new(output).init(device),
+        }
+    }
+
+    /// # Shapes
+    /// - x: `[batch, input, rows, columns]`
+    /// - output: `[batch, output, rows, columns]`
+    #[must_use]
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = relu(self.norm1.forward(self.conv1.forward(x)));
+        relu(self.norm2.forward(self.conv2.forward(x)))
+    }
+
+    /// Official name of a parameter below this block's `conv` sequence, e.g. `conv1` → `0`.
+    pub(crate) fn official(part: &str) -> Option<&'static str> {
+        Some(match part {
+            "conv1" => "conv.0",
+            "norm1" => "conv.1",
+            "conv2" => "conv.3",
+            "norm2" => "conv.4",
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,46 @@
+//! The contracting path of a U-Net.
+
+use burn::module::Module;
+use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
+use burn::tensor::{Device, Tensor};
+
+use super::DoubleConv;
+use crate::Tap;
+
+/// [`DoubleConv`] stages with 2x2 max pooling between them.
+#[derive(Module, Debug)]
+pub struct Encoder {
+    stages: Vec<DoubleConv>,
+    pool: MaxPool2d,
+}
+
+impl Encoder {
+    /// Stages from `input` channels to `channels[0]`, `channels[0]` to `channels[1]`, ...
+    #[must_use]
+    pub fn new(input: usize, channels: &[usize], device: &Device) -> Self {
+        let inputs = std::iter::once(input).chain(channels.iter().copied());
+        Self {
+            stages: inputs.zip(channels).map(|(i, &o)| DoubleConv::new(i, o, device)).collect(),
+            pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
+        }
+    }
+
+    /// # Shapes
+    /// - image: `[B, input, H, W]`, sides divisible by 2^(stages - 1)
+    /// - output: one tap per stage, `[B, channels[i], H / 2^i, W / 2^i]`, named `enc1`.. and
+    ///   `bottleneck`
+    #[must_use]
+    pub fn forward(&self, image: Tensor<4>) -> Vec<Tap> {
+        let mut taps: Vec<Tap> = Vec::with_capacity(2 * self.stages.len());
+        for (level, stage) in self.stages.iter().enumerate() {
+            let input = match taps.last() {
+                None => image.clone(),
+                Some(above) => self.pool.forward(above.features.clone()),
+            };
+            let last = level + 1 == self.stages.len();
+            let name = if last { "bottleneck".into() } else { format!("enc{}", level + 1) };
+            taps.push(Tap { name, features: stage.forward(input) });
+        }
+        taps
+    }
+}

@@ -1,0 +1,66 @@
+//! The additive attention gate.
+
+use burn::module::Module;
+use burn::nn::conv::Conv2d;
+use burn::nn::{BatchNorm, BatchNormConfig};
+use burn::tensor::activation::{relu, sigmoid};
+use burn::tensor::{Device, Tensor};
+
+use super::conv1x1;
+
+/// Additive attention on a skip connection (Oktay et al. 2018, arXiv:1804.03999, eq. 1-2; layer
+/// layout of LeeJunHyun/Image_Segmentation `Attention_block`).
+///
+/// `psi = sigmoid(BN(conv1x1(ReLU(BN(conv1x1(g)) + BN(conv1x1(x))))))`, output `x * psi`.
+///
+/// # Deviations
+/// As in the reference code the gating signal is the already up-sampled decoder map, of the skip's
+/// own size, where the paper resamples on a coarser grid.
+#[derive(Module, Debug)]
+pub struct AttentionGate {
+    gating: Conv2d,
+    gating_norm: BatchNorm,
+    skip: Conv2d,
+    skip_norm: BatchNorm,
+    psi: Conv2d,
+    psi_norm: BatchNorm,
+}
+
+impl AttentionGate {
+    /// A gate for maps of `channels` channels with `hidden` channels inside.
+    #[must_use]
+    pub fn new(channels: usize, hidden: usize, device: &Device) -> Self {
+        Self {
+            gating: conv1x1(channels, hidden, device),
+            gating_norm: BatchNormConfig::new(hidden).init(device),
+            skip: conv1x1(channels, hidden, device),
+            skip_norm: BatchNormConfig::new(hidden).init(device),
+            psi: conv1x1(hidden, 1, device),
+            psi_norm: BatchNormConfig::new(1).init(device),
+        }
+    }
+
+    /// # Shapes
+    /// - gating, skip: `[batch, channels, rows, columns]`
+    /// - output: `[batch, channels, rows, columns]`
+    #[must_use]
+    pub fn forward(&self, gating: Tensor<4>, skip: Tensor<4>) -> Tensor<4> {
+        let g = self.gating_norm.forward(self.gating.forward(gating));
+        let x = self.skip_norm.forward(self.skip.forward(skip.clone()));
+        let psi = sigmoid(self.psi_norm.forward(self.psi.forward(relu(g + x)))); // [B, 1, H, W]
+        skip * psi
+    }
+
+    /// Official name of a part, e.g. `gating` → `W_g.0`.
+    pub(crate) fn official(part: &str) -> Option<&'static str> {
+        Some(match part {
+            "gating" => "W_g.0",
+            "gating_norm" => "W_g.1",
+            "skip" => "W_x.0",
+            "skip_norm" => "W_x.1",
+            "psi" => "psi.0",
+            "psi_norm" => "psi.1",
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,47 @@
+//! Nearest-neighbour up-sampling by two and a convolution.
+
+use burn::module::Module;
+use burn::nn::conv::Conv2d;
+use burn::nn::{BatchNorm, BatchNormConfig};
+use burn::tensor::activation::relu;
+use burn::tensor::module::interpolate;
+use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
+use burn::tensor::{Device, Tensor};
+
+use super::conv3x3;
+
+/// nearest x2 → conv3x3 → batch norm → ReLU (`up_conv` of LeeJunHyun/Image_Segmentation).
+#[derive(Module, Debug)]
+pub struct UpConv {
+    conv: Conv2d,
+    norm: BatchNorm,
+}
+
+impl UpConv {
+    /// From `input` to `output` channels.
+    #[must_use]
+    pub fn new(input: usize, output: usize, device: &Device) -> Self {
+        Self {
+            conv: conv3x3(input, output, device),
+            norm: BatchNormConfig::new(output).init(device),
+        }
+    }
+
+    /// # Shapes
+    /// - x: `[batch, input, rows, columns]`
+    /// - output: `[batch, output, 2 rows, 2 columns]`
+    #[must_use]
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let options = InterpolateOptions::new(InterpolateMode::Nearest).with_scale_factor([2.0, 2.0]);
+        relu(self.norm.forward(self.conv.forward(interpolate(x, options))))
+    }
+
+    /// Official name of a part, e.g. `conv` → `up.1`.
+    pub(crate) fn official(part: &str) -> Option<&'static str> {
+        Some(match part {
+            "conv" => "up.1",
+            "norm" => "up.2",
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,217 @@
+//! Feature discrepancy `L_fd`: how far apart foreground and background are in a feature map.
+//!
+//! For a feature map `F` and a region `m` (`0` or `1` per pixel, at the map's resolution), the
+//! region features are `F_g = Σ F m` and `B_g = Σ F (1 - m)`, vectors over channels, and
+//! `L_fd = -log(‖F_g - B_g‖² + eps)`. Minimising it pushes the two apart.
+//!
+//! Reduction: per image, then mean over the images that contribute, then mean over the regions that
+//! any image contributes to ([`FdForm::ReleasedCode`] differs, see there). The value carries no
+//! weight; `alpha` times it enters the total loss.
+//! Empty foreground: `F_g = 0` is a value like another for the sum and pixel-mean forms;
+//! [`FdForm::RegionMean`] skips the image. An image whose region was not drawn is always skipped.
+//! Without any contribution the value is exactly 0 and so is the gradient.
+//! Range and sign: unbounded on both sides. Sums over large maps give negative values, means give
+//! positive ones; the sign decides what gradient descent on `alpha` would do (see [`super::alpha`]).
+//! Except for the scalar form, growing a map by a factor `c` lowers the value by `2 log c`
+//! for free: log the norm of the maps beside it.
+//! Gradient: to the features only; the mask is a constant.
+//!
+//! Source: Definition 1 and Eq. 1 of the feature-discrepancy paper; Eq. 10 of its proof; the
+//! authors' released Keras code (`AyushRoy2001/Exchangeable-feature-disentanglement`).
+//!
+//! # Deviations
+//! - Definition 1 sums `F_g` over channels but not `B_g`; both are vectors here.
+//! - `eps` is ours: the paper has none, and a region that equals its background would be infinite.
+//!   It is added to the *squared* distance, and the distance form is half the logarithm of that, so
+//!   both have the same safe gradient: zero where the two coincide.
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::{Features, ForegroundMask, mean_where};
+
+/// What "foreground feature minus background feature" means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FdForm {
+    /// Definition 1: sums over pixels, a vector over channels.
+    #[default]
+    PaperSum,
+    /// Sums divided by the pixels of the map: [`FdForm::PaperSum`] plus `2 log(HW)`, with the same
+    /// gradient to the features.
+    PixelMean,
+    /// Mean over the region minus mean over the rest: not dominated by the larger of the two.
+    RegionMean,
+    /// Eq. 10: `|Σ_k (F_g - B_g)_k| / |Σ_k (F_g + B_g)_k|`. Scale-free and at most 1 for
+    /// non-negative features, but channels may cancel.
+    ScalarNormalised,
+    /// The released code, swapped arguments included: `F_g = mean(m F)`, `B_g = mean(m (1 - F))`,
+    /// the norm runs over the images of the *batch*, and the mean over channels comes last.
+    /// Looks inside the foreground only. For comparison with that code.
+    ReleasedCode,
+}
+
+/// The logarithm of a distance.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MinusLog {
+    /// `-log(d² + eps)` when true, half of it (`-log d`) when false.
+    pub squared: bool,
+    /// Added to the squared distance, and to the squared activation of the scalar form; above 0.
+    pub eps: f64,
+}
+
+impl MinusLog {
+    fn of<const D: usize>(self, squared_distance: Tensor<D>) -> Tensor<D> {
+        let factor = if self.squared { -1.0 } else { -0.5 };
+        (squared_distance + self.eps).log() * factor
+    }
+}
+
+/// An unweighted loss value of one tap.
+#[derive(Debug, Clone)]
+pub struct Discrepancy {
+    /// The value, `[1]`.
+    pub value: Tensor<1>,
+    /// How many images (or pairs of images) contributed to at least one region, `[1]`; left on the
+    /// device because reading it waits for the device.
+    pub contributions: Tensor<1>,
+}
+
+impl Discrepancy {
+    /// Reads [`Discrepancy::contributions`]; waits for the device.
+    #[must_use]
+    pub fn contributed(&self) -> usize {
+        // A count of images: small, whole, non-negative.
+        self.contributions.clone().into_scalar::<f32>().round() as usize
+    }
+
+    /// A term that nothing contributes to.
+    pub(super) fn none(like: &Tensor<3>) -> Self {
+        let zero = Tensor::zeros([1], &like.device());
+        Self { value: zero.clone(), contributions: zero }
+    }
+}
+
+/// Foreground and background features of every image and region of a batch.
+///
+/// # Shapes
+/// - `fg`, `bg`: `[B, C, R]`
+/// - `valid`: `[B, R]`, `1.0` where the pair means something
+#[derive(Debug, Clone)]
+pub struct RegionFeatures {
+    pub(super) fg: Tensor<3>,
+    pub(super) bg: Tensor<3>,
+    pub(super) valid: Tensor<2>,
+    pub(super) form: FdForm,
+}
+
+/// Pools a feature map over the regions of a mask.
+///
+/// # Shapes
+/// - `features`: `[B, C, H, W]`
+/// - `mask.mask`: `[B, R, H, W]`, the same `B`, `H` and `W`
+///
+/// # Panics
+/// When batch or resolution of the two differ.
+#[must_use]
+pub fn region_features(
+    features: &Features,
+    mask: &ForegroundMask,
+    form: FdForm,
+) -> RegionFeatures {
+    let [b, c, h, w] = features.0.dims();
+    let [mask_b, r, mask_h, mask_w] = mask.mask.dims();
+    assert_eq!([mask_b, mask_h, mask_w], [b, h, w], "mask and features differ in [B, H, W]");
+    assert_eq!(mask.drawn.dims(), [b, r], "`drawn` must be [B, R]");
+    let pixels = h * w;
+    let x = features.0.clone().reshape([b, c, pixels]);
+    let inside = mask.mask.clone().reshape([b, r, pixels]);
+    let outside = -inside.clone() + 1.0;
+    let inside_area = inside.clone().sum_dim(2); // [B, R, 1]
+    let outside_area = outside.clone().sum_dim(2);
+    let mut valid = mask.drawn.clone();
+    let count = pixels as f64;
+
+    // Every form is linear in the features: one matrix product with a weight per pixel, which also
+    // keeps the gradient free of full-size temporaries.
+    let (fg, bg) = match form {
+        FdForm::PaperSum | FdForm::ScalarNormalised => weigh_twice(x, inside, outside),
+        FdForm::PixelMean => weigh_twice(x, inside / count, outside / count),
+        FdForm::RegionMean => {
+            let both = inside_area.clone().clamp_max(1.0) * outside_area.clone().clamp_max(1.0);
+            valid = valid * both.reshape([b, r]);
+            let inside = inside / inside_area.clamp_min(1.0);
+            weigh_twice(x, inside, outside / outside_area.clamp_min(1.0))
+        }
+        FdForm::ReleasedCode => {
+            let fg = x.matmul((inside / count).swap_dims(1, 2)); // [B, C, R]
+            let share = (inside_area / count).swap_dims(1, 2); // [B, 1, R]
+            (fg.clone(), share - fg)
+        }
+    };
+    RegionFeatures { fg, bg, valid, form }
+}
+
+/// `[B, C, N]` features with two weightings `[B, R, N]` to two `[B, C, R]`.
+fn weigh_twice(x: Tensor<3>, inside: Tensor<3>, outside: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
+    let [_, r, _] = inside.dims();
+    let both = x.matmul(Tensor::cat(vec![inside, outside], 1).swap_dims(1, 2)); // [B, C, 2R]
+    (both.clone().narrow(2, 0, r), both.narrow(2, r, r))
+}
+
+/// `L_fd` of one tap.
+///
+/// # Shapes
+/// - result: `[1]`; contributions count images
+#[must_use]
+pub fn feature_discrepancy(regions: &RegionFeatures, log: MinusLog) -> Discrepancy {
+    let distances = [(regions.fg.clone(), regions.bg.clone())];
+    minus_log_distance(&distances, regions.valid.clone(), regions.form, log)
+}
+
+/// `-log` of the summed squared distances between the `fg` and `bg` of each row `[P, C, R]`, where
+/// `valid` is `[P, R]`: mean over valid rows, then over regions that have any.
+pub(super) fn minus_log_distance(
+    distances: &[(Tensor<3>, Tensor<3>)],
+    valid: Tensor<2>,
+    form: FdForm,
+    log: MinusLog,
+) -> Discrepancy {
+    let [p, r] = valid.dims();
+    let squared = distances
+        .iter()
+        .map(|(fg, bg)| squared_distance(fg.clone(), bg.clone(), form, log.eps))
+        .reduce(|a, b| a + b)
+        .expect("at least one distance is given"); // [P, C or 1, R]
+    let rows = valid.clone().sum_dim(0); // [1, R]
+    let per_region: Tensor<2> = if form == FdForm::ReleasedCode {
+        let over_batch = (squared * valid.clone().reshape([p, 1, r])).sum_dim(0); // [1, C, R]
+        log.of(over_batch).mean_dim(1).reshape([1, r])
+    } else {
+        let per_row = log.of(squared.reshape([p, r])) * valid.clone();
+        per_row.sum_dim(0) / rows.clone().clamp_min(1.0)
+    };
+    Discrepancy {
+        value: mean_where(per_region, rows.clamp_max(1.0)),
+        contributions: valid.max_dim(1).sum(),
+    }
+}
+
+/// `[P, 1, R]`; `[P, C, R]` for the released code, which sums over the batch instead of channels.
+fn squared_distance(fg: Tensor<3>, bg: Tensor<3>, form: FdForm, eps: f64) -> Tensor<3> {
+    match form {
+        FdForm::PaperSum | FdForm::PixelMean | FdForm::RegionMean => {
+            (fg - bg).square().sum_dim(1)
+        }
+        FdForm::ScalarNormalised => {
+            let difference = (fg.clone() - bg.clone()).sum_dim(1);
+            let activation = (fg + bg).sum_dim(1);
+            // A map without any activation has distance 0, not 0 / 0.
+            difference.square() / (activation.square() + eps)
+        }
+        FdForm::ReleasedCode => (fg - bg).square(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! Parameters by name: initial values, export and import.
+//!
+//! Names are those of the official PyTorch `state_dict`, so that a saved file opens in Python with
+//! `safetensors.torch.load_file` and official checkpoints map without a table at the caller.
+
+mod init;
+mod named;
+
+use std::collections::BTreeMap;
+
+use burn::module::{Flag, Module, ModuleMapper, Param};
+use burn::tensor::{Tensor, TensorData};
+use thiserror::Error;
+
+pub use init::initialise;
+pub use named::{HostTensor, Weights};
+
+use crate::Model;
+use named::{Named, PathMapper, PathVisitor};
+
+/// Why weights do not fit a network.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum WeightError {
+    /// The file lacks a tensor.
+    #[error("the weights lack \"{name}\" of shape {shape:?}; they belong to another network or size")]
+    Missing {
+        /// Official name.
+        name: String,
+        /// Shape the network needs.
+        shape: Vec<usize>,
+    },
+    /// The file holds a tensor the network does not know.
+    #[error("the weights hold \"{0}\", which this network does not have")]
+    Unexpected(String),
+    /// Same name, other shape.
+    #[error("\"{name}\" has shape {got:?} in the weights but {expected:?} in the network")]
+    Shape {
+        /// Official name.
+        name: String,
+        /// Shape the network needs.
+        expected: Vec<usize>,
+        /// Shape in the file.
+        got: Vec<usize>,
+    },
+}
+
+/// Copies every parameter and running statistic to the host, by official name.
+#[must_use]
+pub fn export(model: &Model) -> Weights {
+    // Running statistics are buffered per thread; `valid` is what settles them.
+    let settled = model.valid();
+    let mut weights = Weights::new();
+    let mut visitor = PathVisitor::new(|path: &str, tensor: Named<'_>| {
+        if let Some(name) = settled.official_name(path) {
+            weights.insert(name, tensor.to_host());
+        }
+    });
+    settled.visit(&mut visitor);
+    weights
+}
+
+/// Replaces every parameter and running statistic by the tensor of the same official name.
+/// `num_batches_tracked` counters of PyTorch are ignored.
+///
+/// The network must be fresh from [`crate::ModelConfig::init`]: running statistics that a training
+/// step has touched are buffered and would come back.
+///
+/// # Errors
+/// When a tensor is missing, unknown or of another shape; the network is then lost.
+pub fn import(model: Model, weights: &Weights) -> Result<Model, WeightError> {
+    let mut expected: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut visitor = PathVisitor::new(|path: &str, tensor: Named<'_>| {
+        if let Some(name) = model.official_name(path) {
+            expected.insert(name, tensor.shape());
+        }
+    });
+    model.visit(&mut visitor);
+    for (name, shape) in &expected {
+        match weights.get(name) {
+            None => {
+                return Err(WeightError::Missing { name: name.clone(), shape: shape.clone() });
+            }
+            Some(t) if t.shape != *shape => {
+                return Err(WeightError::Shape {
+                    name: name.clone(),
+                    expected: shape.clone(),
+                    got: t.shape.clone(),
+                });
+            }
+            Some(_) => {}
+        }
+    }
+    let known = |name: &String| expected.contains_key(name) || name.ends_with("num_batches_tracked");
+    if let Some(name) = weights.keys().find(|name| !known(name)) {
+        return Err(WeightError::Unexpected(name.clone()));
+    }
+    let names = model.clone();
+    let mut mapper = PathMapper::new(|path: &str| {
+        names.official_name(path).and_then(|name| weights.get(&name)).cloned()
+    });
+    Ok(model.map(&mut mapper))
+}
+
+/// Switches batch statistics and other training behaviour, leaving gradients as they are.
+#[must_use]
+pub fn set_training(model: Model, training: bool) -> Model {
+    struct Switch(bool);
+    impl ModuleMapper for Switch {
+        fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
+            flag.with_value(self.0)
+        }
+    }
+    model.map(&mut Switch(training))
+}
+
+/// Whether a path names a running statistic rather than a parameter.
+#[must_use]
+pub fn is_statistic(path: &str) -> bool {
+    path.ends_with("running_mean") || path.ends_with("running_var")
+}
+
+/// Number of trainable values.
+#[must_use]
+pub fn count_trainable(model: &Model) -> u64 {
+    let mut count = 0;
+    let mut visitor = PathVisitor::new(|path: &str, tensor: Named<'_>| {
+        if !is_statistic(path) {
+            count += tensor.shape().iter().product::<usize>() as u64;
+        }
+    });
+    model.visit(&mut visitor);
+    count
+}
+
+/// A tensor of any rank from host values.
+pub(crate) fn tensor_from<const D: usize>(host: &HostTensor, like: &Tensor<D>) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(host.data.clone(), host.shape.clone()), &like.device())
+}
