@@ -172,19 +172,19 @@ mod tests {
     fn foreground_is_one_region_known_only_where_everything_was_drawn() {
         let mask = ForegroundMask::from_target(&target(), FdClasses::Foreground);
         assert_eq!(mask.mask.dims(), [2, 1, 2, 2]);
-        let values: Vec<f32> = mask.mask.into_data().to_vec().unwrap();
+        let values: Vec<f32> = mask.mask.into_data().try_to_vec().unwrap();
         assert_eq!(values, [0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
-        assert_eq!(mask.drawn.into_data().to_vec::<f32>().unwrap(), [1.0, 0.0]);
+        assert_eq!(mask.drawn.into_data().try_to_vec::<f32>().unwrap(), [1.0, 0.0]);
     }
 
     #[test]
     fn one_vs_rest_has_a_region_per_class_known_where_that_class_was_drawn() {
         let mask = ForegroundMask::from_target(&target(), FdClasses::OneVsRest);
         assert_eq!(mask.mask.dims(), [2, 2, 2, 2]);
-        let values: Vec<f32> = mask.mask.into_data().to_vec().unwrap();
+        let values: Vec<f32> = mask.mask.into_data().try_to_vec().unwrap();
         let [c1, c2] = [[0.0, 1.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0]];
         let [d1, d2] = [[0.0; 4], [1.0, 0.0, 0.0, 0.0]];
         assert_eq!(values, [c1, c2, d1, d2].concat());
-        assert_eq!(mask.drawn.into_data().to_vec::<f32>().unwrap(), [1.0, 1.0, 0.0, 1.0]);
+        assert_eq!(mask.drawn.into_data().try_to_vec::<f32>().unwrap(), [1.0, 1.0, 0.0, 1.0]);
     }
 }

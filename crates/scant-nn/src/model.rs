@@ -86,11 +86,6 @@ impl UNetConfig {
         self.width << level
     }
 
-    /// What the sides of an input are padded to a multiple of.
-    fn multiple(&self) -> usize {
-        1 << self.depth
-    }
-
     /// Tap names in order: enc1..encN, bottleneck, decN..dec1.
     #[must_use]
     pub fn tap_names(&self) -> Vec<String> {

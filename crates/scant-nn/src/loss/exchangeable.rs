@@ -88,11 +88,7 @@ pub enum Pairing {
 /// # Panics
 /// When the permutation is none of the images of the batch.
 #[must_use]
-pub fn shuffled(
-    regions: &RegionFeatures,
-    permutation: &Permutation,
-    log: MinusLog,
-) -> Discrepancy {
+pub fn shuffled(regions: &RegionFeatures, permutation: &Permutation, log: MinusLog) -> Discrepancy {
     let [n, _] = regions.valid.dims();
     if n < 2 {
         return Discrepancy::none(&regions.fg);

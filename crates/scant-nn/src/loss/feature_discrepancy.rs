@@ -11,7 +11,7 @@
 //! [`FdForm::RegionMean`] skips the image. An image whose region was not drawn is always skipped.
 //! Without any contribution the value is exactly 0 and so is the gradient.
 //! Range and sign: unbounded on both sides. Sums over large maps give negative values, means give
-//! positive ones; the sign decides what gradient descent on `alpha` would do (see [`super::alpha`]).
+//! positive ones; the sign decides what descent on `alpha` would do (see [`super::alpha`]).
 //! Except for the scalar form, growing a map by a factor `c` lowers the value by `2 log c`
 //! for free: log the norm of the maps beside it.
 //! Gradient: to the features only; the mask is a constant.
@@ -114,11 +114,7 @@ pub struct RegionFeatures {
 /// # Panics
 /// When batch or resolution of the two differ.
 #[must_use]
-pub fn region_features(
-    features: &Features,
-    mask: &ForegroundMask,
-    form: FdForm,
-) -> RegionFeatures {
+pub fn region_features(features: &Features, mask: &ForegroundMask, form: FdForm) -> RegionFeatures {
     let [b, c, h, w] = features.0.dims();
     let [mask_b, r, mask_h, mask_w] = mask.mask.dims();
     assert_eq!([mask_b, mask_h, mask_w], [b, h, w], "mask and features differ in [B, H, W]");
@@ -132,28 +128,34 @@ pub fn region_features(
     let mut valid = mask.drawn.clone();
     let count = pixels as f64;
 
-    // Every form is linear in the features: one matrix product with a weight per pixel, which also
-    // keeps the gradient free of full-size temporaries.
+    // Every form is linear in the features: one matrix product with the masks, which also keeps the
+    // gradient free of full-size temporaries. Areas divide the sums, not the masks: weights such as
+    // 1/3 would leave a rounding residue where the two regions are equal, and the logarithm turns
+    // any residue into a large gradient.
     let (fg, bg) = match form {
-        FdForm::PaperSum | FdForm::ScalarNormalised => weigh_twice(x, inside, outside),
-        FdForm::PixelMean => weigh_twice(x, inside / count, outside / count),
+        FdForm::PaperSum | FdForm::ScalarNormalised => region_sums(x, inside, outside),
+        FdForm::PixelMean => {
+            let (fg, bg) = region_sums(x, inside, outside);
+            (fg / count, bg / count)
+        }
         FdForm::RegionMean => {
             let both = inside_area.clone().clamp_max(1.0) * outside_area.clone().clamp_max(1.0);
             valid = valid * both.reshape([b, r]);
-            let inside = inside / inside_area.clamp_min(1.0);
-            weigh_twice(x, inside, outside / outside_area.clamp_min(1.0))
+            let (fg, bg) = region_sums(x, inside, outside);
+            let per_channel = |area: Tensor<3>| area.clamp_min(1.0).swap_dims(1, 2); // [B, 1, R]
+            (fg / per_channel(inside_area), bg / per_channel(outside_area))
         }
         FdForm::ReleasedCode => {
-            let fg = x.matmul((inside / count).swap_dims(1, 2)); // [B, C, R]
-            let share = (inside_area / count).swap_dims(1, 2); // [B, 1, R]
-            (fg.clone(), share - fg)
+            let sums = x.matmul(inside.swap_dims(1, 2)); // [B, C, R]
+            let area = inside_area.swap_dims(1, 2); // [B, 1, R]
+            (sums.clone() / count, (area - sums) / count)
         }
     };
     RegionFeatures { fg, bg, valid, form }
 }
 
-/// `[B, C, N]` features with two weightings `[B, R, N]` to two `[B, C, R]`.
-fn weigh_twice(x: Tensor<3>, inside: Tensor<3>, outside: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
+/// `[B, C, N]` features summed over two masks `[B, R, N]`: two `[B, C, R]`.
+fn region_sums(x: Tensor<3>, inside: Tensor<3>, outside: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
     let [_, r, _] = inside.dims();
     let both = x.matmul(Tensor::cat(vec![inside, outside], 1).swap_dims(1, 2)); // [B, C, 2R]
     (both.clone().narrow(2, 0, r), both.narrow(2, r, r))
@@ -200,9 +202,7 @@ pub(super) fn minus_log_distance(
 /// `[P, 1, R]`; `[P, C, R]` for the released code, which sums over the batch instead of channels.
 fn squared_distance(fg: Tensor<3>, bg: Tensor<3>, form: FdForm, eps: f64) -> Tensor<3> {
     match form {
-        FdForm::PaperSum | FdForm::PixelMean | FdForm::RegionMean => {
-            (fg - bg).square().sum_dim(1)
-        }
+        FdForm::PaperSum | FdForm::PixelMean | FdForm::RegionMean => (fg - bg).square().sum_dim(1),
         FdForm::ScalarNormalised => {
             let difference = (fg.clone() - bg.clone()).sum_dim(1);
             let activation = (fg + bg).sum_dim(1);

@@ -68,8 +68,8 @@ pub enum DiceOver {
 
 /// Weights of the segmentation terms; a term of weight 0 is not computed.
 ///
-/// [`Default`] is the paper's `L_seg`: Dice and binary cross-entropy at weight 1. In a file a weight
-/// that is not written is 0, so that `{ dice = 1.0, ce = 1.0 }` means what it says.
+/// [`Default`] is the paper's `L_seg`: Dice and binary cross-entropy at weight 1. In a file a
+/// weight that is not written is 0, so that `{ dice = 1.0, ce = 1.0 }` means what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SegmentationLossConfig {

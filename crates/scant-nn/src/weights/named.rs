@@ -20,16 +20,16 @@ pub struct HostTensor {
 pub type Weights = BTreeMap<String, HostTensor>;
 
 /// A visited tensor whose rank is not known to the closure.
-pub struct Named<'a>(&'a dyn AnyTensor);
+pub(super) struct Named<'a>(&'a dyn AnyTensor);
 
 impl Named<'_> {
     /// Sizes.
-    pub fn shape(&self) -> Vec<usize> {
+    pub(super) fn shape(&self) -> Vec<usize> {
         self.0.shape()
     }
 
     /// A copy on the host.
-    pub fn to_host(&self) -> HostTensor {
+    pub(super) fn to_host(&self) -> HostTensor {
         self.0.to_host()
     }
 }
@@ -50,13 +50,13 @@ impl<const D: usize> AnyTensor for Tensor<D> {
 }
 
 /// Calls a closure with the dotted path of every float tensor.
-pub struct PathVisitor<F> {
+pub(super) struct PathVisitor<F> {
     path: Vec<String>,
     visit: F,
 }
 
 impl<F: FnMut(&str, Named<'_>)> PathVisitor<F> {
-    pub fn new(visit: F) -> Self {
+    pub(super) fn new(visit: F) -> Self {
         Self { path: Vec::new(), visit }
     }
 }
@@ -76,13 +76,13 @@ impl<F: FnMut(&str, Named<'_>)> ModuleVisitor for PathVisitor<F> {
 }
 
 /// Replaces every float tensor for which a closure has a value.
-pub struct PathMapper<F> {
+pub(super) struct PathMapper<F> {
     path: Vec<String>,
     value: F,
 }
 
 impl<F: FnMut(&str) -> Option<HostTensor>> PathMapper<F> {
-    pub fn new(value: F) -> Self {
+    pub(super) fn new(value: F) -> Self {
         Self { path: Vec::new(), value }
     }
 }

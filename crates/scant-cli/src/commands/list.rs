@@ -1,0 +1,78 @@
+//! `scant models | losses | recipes | formats`: what this build offers.
+
+use serde_json::json;
+
+use crate::args::{ListArgs, RecipesArgs};
+use crate::exit::{Failure, Result};
+use crate::recipes;
+
+fn print_json(value: &impl serde::Serialize) -> Result {
+    println!("{}", serde_json::to_string_pretty(value).map_err(Failure::failed)?);
+    Ok(())
+}
+
+pub(crate) fn models(args: &ListArgs) -> Result {
+    let models = scant_nn::model::catalogue();
+    if args.json {
+        return print_json(&models);
+    }
+    for m in models {
+        println!("{:<16} {:>6.1} M parameters  {}", m.name, m.parameters as f64 / 1e6, m.paper);
+        println!("{:16} input: {}", "", m.input);
+        println!("{:16} taps:  {}", "", m.taps.join(" "));
+    }
+    Ok(())
+}
+
+const LOSSES: [(&str, &str); 5] = [
+    ("dice", "soft Dice from logits, pooled over the batch or per image"),
+    ("bce", "binary cross-entropy from logits, one-vs-rest for several classes"),
+    ("ce", "categorical cross-entropy from logits"),
+    ("iou", "soft Jaccard distance from logits"),
+    (
+        "feature_discrepancy",
+        "layer-wise L_fd and exchangeable L_fd^exch with a weight per tap (arXiv:2507.19575)",
+    ),
+];
+
+pub(crate) fn losses(args: &ListArgs) -> Result {
+    if args.json {
+        let all: Vec<_> = LOSSES.iter().map(|(n, d)| json!({ "name": n, "about": d })).collect();
+        return print_json(&all);
+    }
+    for (name, about) in LOSSES {
+        println!("{name:<20} {about}");
+    }
+    Ok(())
+}
+
+pub(crate) fn recipes(args: &RecipesArgs) -> Result {
+    if let Some(name) = &args.name {
+        print!("{}", recipes::find(name)?.0);
+        return Ok(());
+    }
+    if args.json {
+        let all: Vec<_> =
+            recipes::ALL.iter().map(|r| json!({ "name": r.name, "about": r.title() })).collect();
+        return print_json(&all);
+    }
+    for r in recipes::ALL {
+        println!("{:<36} {}", r.name, r.title());
+    }
+    Ok(())
+}
+
+pub(crate) fn formats(args: &ListArgs) -> Result {
+    let formats = scant_io::formats();
+    if args.json {
+        let all: Vec<_> = formats
+            .iter()
+            .map(|f| json!({ "name": f.name, "read": f.read, "write": f.write, "remarks": f.remarks }))
+            .collect();
+        return print_json(&all);
+    }
+    for f in formats {
+        println!("{:<6} read: {}\n{:6} write: {}\n{:6} {}", f.name, f.read, "", f.write, "", f.remarks);
+    }
+    Ok(())
+}

@@ -1,0 +1,295 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use ndarray::Array2;
+use proptest::prelude::*;
+use scant_core::{Image, LabelMap, PixelType};
+
+use super::*;
+use crate::augment::AugmentConfig;
+use crate::preprocess::PreprocessConfig;
+
+/// Generated cases: the first `big` belong to source "a", the rest to "b".
+struct Fake {
+    ids: Vec<SampleId>,
+    loads: AtomicUsize,
+    panics_at: Option<usize>,
+    fails_at: Option<usize>,
+    odd_at: Option<usize>,
+    delay: Duration,
+}
+
+impl Fake {
+    fn new(big: usize, small: usize) -> Self {
+        let id = |i: usize| SampleId {
+            source: if i < big { "a" } else { "b" }.into(),
+            group: format!("p{}", i / 2),
+            stem: format!("case{i:02}"),
+        };
+        Self {
+            ids: (0..big + small).map(id).collect(),
+            loads: AtomicUsize::new(0),
+            panics_at: None,
+            fails_at: None,
+            odd_at: None,
+            delay: Duration::ZERO,
+        }
+    }
+}
+
+impl CaseSource for Fake {
+    fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn id(&self, case: usize) -> &SampleId {
+        &self.ids[case]
+    }
+
+    fn load(&self, case: usize) -> Result<Sample, LoadError> {
+        self.loads.fetch_add(1, Ordering::Relaxed);
+        // Uneven work, so that workers finish out of order.
+        std::thread::sleep(self.delay * ((case % 3) as u32));
+        assert!(self.panics_at != Some(case), "bug in a decoder");
+        if self.fails_at == Some(case) {
+            return Err(LoadError::new("images/case.png", "the file ends after 12 bytes"));
+        }
+        let side = if self.odd_at == Some(case) { 9 } else { 12 };
+        let pixels =
+            Array3::from_shape_fn((1, side, side), |(_, r, c)| (case * 1000 + r * side + c) as f32);
+        let label = Array2::from_shape_fn((side, side), |(r, c)| u8::from(r + c < case % 12));
+        let unlabelled = case == 0;
+        Ok(Sample {
+            id: self.ids[case].clone(),
+            source: usize::from(self.ids[case].source == "b"),
+            role: if unlabelled { Role::Unlabelled } else { Role::Base },
+            image: Image::planar(pixels, PixelType::U8),
+            label: (!unlabelled).then(|| LabelMap::planar(label)),
+            annotated: if unlabelled { Annotated::none(2) } else { Annotated::all(2) },
+        })
+    }
+}
+
+fn config(batch: usize, workers: usize) -> StreamConfig {
+    StreamConfig {
+        batch,
+        workers,
+        seed: 11,
+        preprocess: PreprocessConfig { channels: 1, ..Default::default() },
+        augment: AugmentConfig::from_names(&["flip", "rot90", "noise", "elastic"]).unwrap(),
+        ..Default::default()
+    }
+}
+
+fn stream(source: Fake, config: StreamConfig) -> BatchStream {
+    BatchStream::new(Arc::new(source), config).unwrap()
+}
+
+fn all(stream: &BatchStream, epoch: u64) -> Vec<Batch> {
+    stream.epoch(epoch).map(Result::unwrap).collect()
+}
+
+/// Fails the test when `work` takes longer than a generous minute.
+fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || tell.send(work()));
+    told.recv_timeout(Duration::from_secs(60)).expect("the stream hangs or failed")
+}
+
+#[test]
+fn an_epoch_brings_every_case_once_with_all_that_is_known() {
+    let batches = all(&stream(Fake::new(7, 4), config(4, 2)), 0);
+    assert_eq!(batches.iter().map(Batch::len).collect::<Vec<_>>(), [4, 4, 3]);
+    let mut seen = BTreeSet::new();
+    for batch in &batches {
+        assert_eq!(batch.images.dim(), (batch.len(), 1, 12, 12));
+        assert_eq!(batch.labels.dim(), (batch.len(), 12, 12));
+        for i in 0..batch.len() {
+            assert!(seen.insert(batch.ids[i].clone()));
+            assert_eq!(batch.sources[i], usize::from(batch.ids[i].source == "b"));
+            let unlabelled = batch.ids[i].stem == "case00";
+            assert_eq!(batch.roles[i] == Role::Unlabelled, unlabelled);
+            assert_eq!(batch.annotated[i].is_complete(), !unlabelled);
+        }
+    }
+    assert_eq!(seen.len(), 11);
+}
+
+#[test]
+fn batches_do_not_depend_on_workers_or_cache() {
+    let slow = || Fake { delay: Duration::from_millis(2), ..Fake::new(9, 4) };
+    let reference: Vec<_> = (0..3).map(|e| all(&stream(slow(), config(3, 0)), e)).collect();
+    for workers in [1, 2, 5] {
+        for cache in [false, true] {
+            let stream = stream(slow(), StreamConfig { cache, ..config(3, workers) });
+            for (epoch, expected) in reference.iter().enumerate() {
+                assert_eq!(&all(&stream, epoch as u64), expected, "{workers} {cache} {epoch}");
+            }
+        }
+    }
+    assert_ne!(reference[0][0].ids, reference[1][0].ids, "epochs differ in order");
+}
+
+#[test]
+fn the_same_case_is_varied_anew_every_epoch() {
+    let noise = StreamConfig {
+        augment: toml::from_str("noise = { sigma = [0.1, 0.1], p = 1.0 }").unwrap(),
+        ..config(1, 1)
+    };
+    let stream = stream(Fake::new(1, 0), noise);
+    assert_ne!(all(&stream, 0)[0].images, all(&stream, 1)[0].images);
+    assert_eq!(all(&stream, 0), all(&stream, 0));
+}
+
+#[test]
+fn a_resumed_epoch_goes_on_with_the_same_batches() {
+    let stream = stream(Fake::new(10, 3), config(3, 2));
+    let whole = all(&stream, 4);
+    for first in 0..=whole.len() + 1 {
+        let rest: Vec<Batch> = stream.epoch_from(4, first).map(Result::unwrap).collect();
+        assert_eq!(rest, whole[first.min(whole.len())..], "from {first}");
+    }
+}
+
+#[test]
+fn balancing_repeats_the_smaller_source_with_other_variations() {
+    let balanced = StreamConfig { balance_sources: true, ..config(2, 2) };
+    let stream = stream(Fake::new(9, 2), balanced);
+    assert_eq!(stream.batches_per_epoch(), 9);
+    let mut copies: BTreeMap<SampleId, Vec<Array3<f32>>> = BTreeMap::new();
+    for batch in all(&stream, 0) {
+        assert_eq!(batch.sources.iter().sum::<usize>(), 1, "one of each source per batch");
+        for (id, image) in batch.ids.iter().zip(batch.images.outer_iter()) {
+            copies.entry(id.clone()).or_default().push(image.to_owned());
+        }
+    }
+    assert_eq!(copies.len(), 11);
+    let repeated: Vec<_> = copies.values().filter(|c| c.len() > 1).collect();
+    assert_eq!(repeated.iter().map(|c| c.len()).sum::<usize>(), 9);
+    for images in repeated {
+        assert!(images.iter().any(|image| *image != images[0]));
+    }
+}
+
+#[test]
+fn the_cache_loads_once_and_keeps_its_budget() {
+    let source = Arc::new(Fake::new(8, 0));
+    let budget = 3 * (144 * 4 + 144) + 10;
+    let limited = StreamConfig { cache_bytes: budget, ..config(4, 2) };
+    let stream = BatchStream::new(Arc::clone(&source) as Arc<dyn CaseSource>, limited).unwrap();
+    for epoch in 0..3 {
+        all(&stream, epoch);
+    }
+    assert!(stream.preparer.kept_bytes() <= budget);
+    let loads = source.loads.load(Ordering::Relaxed);
+    assert!((8 + 2 * 4..=8 + 2 * 5).contains(&loads), "{loads}");
+
+    let source = Arc::new(Fake::new(8, 0));
+    let stream =
+        BatchStream::new(Arc::clone(&source) as Arc<dyn CaseSource>, config(4, 2)).unwrap();
+    for epoch in 0..3 {
+        all(&stream, epoch);
+    }
+    assert_eq!(source.loads.load(Ordering::Relaxed), 8);
+}
+
+#[test]
+fn failures_arrive_as_errors_that_name_the_case() {
+    for workers in [0, 1, 3] {
+        let run = move |source: Fake| {
+            in_time(move || {
+                let results: Vec<_> = stream(source, config(2, workers)).epoch(0).collect();
+                let error = results.last().unwrap().as_ref().unwrap_err().to_string();
+                assert_eq!(results.iter().filter(|r| r.is_err()).count(), 1, "ends after it");
+                error
+            })
+        };
+        let error = run(Fake { fails_at: Some(3), ..Fake::new(8, 0) });
+        assert_eq!(error, "images/case.png: the file ends after 12 bytes");
+        let error = run(Fake { panics_at: Some(5), ..Fake::new(8, 0) });
+        assert!(error.starts_with("a/case05: ") && error.contains("bug in a decoder"), "{error}");
+        let error = run(Fake { odd_at: Some(2), ..Fake::new(8, 0) });
+        assert!(error.contains("a/case02") && error.contains("cannot share a batch"), "{error}");
+    }
+}
+
+#[test]
+fn leaving_early_does_not_hang_and_little_was_loaded() {
+    in_time(|| {
+        for taken in 0..4 {
+            let source = Arc::new(Fake { delay: Duration::from_millis(1), ..Fake::new(200, 0) });
+            let stream =
+                BatchStream::new(Arc::clone(&source) as Arc<dyn CaseSource>, config(4, 3)).unwrap();
+            let batches: Vec<_> = stream.epoch(0).take(taken).collect();
+            assert_eq!(batches.len(), taken);
+            let loads = source.loads.load(Ordering::Relaxed);
+            assert!(loads <= 4 * taken + 8 + 3, "{loads} cases for {taken} batches");
+        }
+    });
+}
+
+#[test]
+fn pieces_have_their_size_and_follow_the_structure() {
+    let patches = Some(PatchConfig { size: [5, 6], foreground: 1.0 });
+    let augment = AugmentConfig::from_names(&["flip", "rot90"]).unwrap();
+    let pieces = StreamConfig { patches, augment, ..config(3, 2) };
+    for batch in all(&stream(Fake { odd_at: Some(4), ..Fake::new(12, 0) }, pieces), 0) {
+        assert_eq!(batch.images.dim(), (3, 1, 5, 6));
+        for (id, label) in batch.ids.iter().zip(batch.labels.outer_iter()) {
+            let drawn = id.stem != "case00";
+            assert_eq!(label.iter().any(|&v| v == 1), drawn, "{id}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_work_is_refused_at_once() {
+    let refused = |source: Fake, config: StreamConfig| {
+        BatchStream::new(Arc::new(source), config).unwrap_err().to_string()
+    };
+    assert!(refused(Fake::new(0, 0), config(2, 0)).contains("no cases"));
+    assert!(refused(Fake::new(3, 0), config(0, 0)).contains("batch = 0"));
+    let drop_last = StreamConfig { drop_last: true, ..config(4, 0) };
+    assert!(refused(Fake::new(3, 0), drop_last).contains("3 case(s)"));
+    let patches = Some(PatchConfig { size: [4, 4], foreground: 1.5 });
+    let pieces = StreamConfig { patches, ..config(1, 0) };
+    assert!(refused(Fake::new(3, 0), pieces).contains("foreground = 1.5"));
+    let augment = toml::from_str("flips = { p = 2 }").unwrap();
+    let flips = StreamConfig { augment, ..config(1, 0) };
+    assert!(refused(Fake::new(3, 0), flips).contains("flips.p = 2"));
+    let full: StreamConfig = toml::from_str(
+        "batch = 2\naugment = [\"flip\"]\npatches = { size = [8, 8] }\npreprocess = { channels = 1 }",
+    )
+    .unwrap();
+    assert_eq!(toml::from_str::<StreamConfig>(&toml::to_string(&full).unwrap()).unwrap(), full);
+    assert!(toml::from_str::<StreamConfig>("bacth = 2").is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn an_epoch_has_the_promised_length(
+        big in 1_usize..20, small in 0_usize..10, batch in 1_usize..6,
+        drop_last in any::<bool>(), balance_sources in any::<bool>(), epoch in any::<u64>(),
+    ) {
+        let config = StreamConfig {
+            drop_last, balance_sources, augment: AugmentConfig::default(), ..config(batch, 1)
+        };
+        if let Ok(stream) = BatchStream::new(Arc::new(Fake::new(big, small)), config) {
+            let batches = all(&stream, epoch);
+            prop_assert_eq!(batches.len(), stream.batches_per_epoch());
+            let order: Vec<SampleId> = stream
+                .order(epoch)
+                .iter()
+                .map(|d| stream.preparer.source.id(d.case).clone())
+                .collect();
+            let seen: Vec<SampleId> = batches.into_iter().flat_map(|b| b.ids).collect();
+            prop_assert_eq!(&order[..seen.len()], &seen[..]);
+            let distinct: BTreeSet<_> = order.iter().collect();
+            prop_assert_eq!(distinct.len(), big + small);
+        }
+    }
+}

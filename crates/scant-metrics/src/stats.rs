@@ -1,0 +1,15 @@
+//! The statistics behind the tables, each usable on its own.
+//!
+//! Everything follows the conventions of SciPy 1.17 and is pinned to its values in tests.
+
+mod bootstrap;
+mod correction;
+mod paired;
+mod summary;
+mod wilcoxon;
+
+pub use bootstrap::{Cluster, Interval, IntervalMethod, cluster_mean_interval};
+pub use correction::holm;
+pub use paired::{TTest, cohens_dz, one_sample_t, paired_t};
+pub use summary::{mean, median, percentile, standard_deviation};
+pub use wilcoxon::{Wilcoxon, WilcoxonMethod, wilcoxon};

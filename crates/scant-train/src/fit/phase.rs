@@ -1,0 +1,134 @@
+//! What happens between phases.
+
+use std::collections::BTreeMap;
+
+use scant_nn::loss::alpha::AlphaProgress;
+use scant_nn::weights::{self, Weights};
+
+use super::Run;
+use crate::average::Ema;
+use crate::optimizer::Optimizer;
+use crate::recipe::{From, Phase};
+use crate::schedule::Schedule;
+use crate::TrainError;
+
+impl Run<'_> {
+    /// Resets what starts anew in each phase.
+    pub(super) fn begin_phase(&mut self, index: usize) {
+        let phase = &self.recipe.phase[index];
+        let optim = &self.recipe.optim;
+        let steps = self.stream.batches_per_epoch().div_ceil(optim.accumulate) * phase.epochs;
+        let schedule = phase.schedule.unwrap_or(optim.schedule);
+        let lr = phase.lr.unwrap_or(optim.lr);
+        let state = &mut self.state;
+        state.phase = index;
+        state.epoch = 0;
+        state.batch = 0;
+        state.phase_step = 0;
+        state.waited = 0;
+        state.alpha_active = false;
+        state.schedule = Schedule::new(schedule, lr, steps as u64, optim);
+        state.alpha = match &phase.loss.feature_discrepancy {
+            None => BTreeMap::new(),
+            Some(fd) => {
+                let taps = self.config.tap_names();
+                let chosen = fd.layers.select(&taps).expect("layers are checked at the start");
+                let start = fd.alpha_rule().start();
+                chosen.into_iter().map(|i| (taps[i].clone(), start)).collect()
+            }
+        };
+        state.alpha_active = state.alpha.values().any(|a| a.alpha > 0.0);
+        self.optimizer = Optimizer::new(self.recipe.optim);
+        self.warn_before_phase();
+    }
+
+    /// Epochs of all earlier phases, as planned: the stream of an epoch is its number in the recipe,
+    /// whether or not an earlier phase stopped early.
+    pub(super) fn epochs_before(&self) -> u64 {
+        self.recipe.phase[..self.state.phase].iter().map(|p| p.epochs as u64).sum()
+    }
+
+    fn warn_before_phase(&mut self) {
+        let phase = &self.recipe.phase[self.state.phase];
+        let reason = phase.loss.feature_discrepancy.as_ref().and_then(|fd| fd.inert_because());
+        if let Some(reason) = reason {
+            let message = format!(
+                "phase \"{}\": the feature discrepancy is expected to stay inert: {reason}",
+                phase.name
+            );
+            self.warn(message);
+        }
+    }
+
+    fn warn(&mut self, message: String) {
+        self.observer.warning(&message);
+        self.state.warnings.push(message);
+    }
+
+    /// Updates every alpha after a batch.
+    pub(super) fn move_alphas(&mut self, phase: &Phase, seen: &BTreeMap<String, Option<f64>>) {
+        let Some(fd) = &phase.loss.feature_discrepancy else { return };
+        let rule = fd.alpha_rule();
+        let progress = AlphaProgress {
+            step: self.state.phase_step,
+            epoch: self.state.epoch,
+            epochs: phase.epochs,
+        };
+        for (tap, state) in &mut self.state.alpha {
+            *state = rule.next(*state, seen.get(tap).copied().flatten(), progress);
+            self.state.alpha_active |= state.alpha > 0.0;
+        }
+    }
+
+    /// Closes the current phase and prepares the next, or the end.
+    pub(super) fn end_phase(&mut self, why: &str) -> Result<(), TrainError> {
+        let index = self.state.phase;
+        let phase = self.recipe.phase[index].clone();
+        self.state.phases[index].ended = Some(why.to_owned());
+        if phase.loss.feature_discrepancy.is_some() && !self.state.alpha_active {
+            let message = format!(
+                "phase \"{}\": the feature discrepancy was asked for but every alpha stayed 0, so it \
+                 contributed nothing; choose another alpha rule or form",
+                phase.name
+            );
+            self.warn(message);
+        }
+        if self.state.phases[index].best_epoch.is_none() {
+            // A limit cut the first epoch short of its validation, or every validation mask is empty.
+            let weights = self.evaluated_weights();
+            self.write_weights(&self.folder.best(index), &weights)?;
+        }
+        let last = index + 1 == self.recipe.phase.len() || why.ends_with("limit");
+        if last {
+            self.state.finished = true;
+            return self.checkpoint();
+        }
+        let next = self.recipe.phase[index + 1].from;
+        let device = self.device.clone().autodiff();
+        self.model = match next {
+            // A new network even for `last`: running statistics are buffered inside a used one.
+            From::Last => self.rebuild(&weights::export(&self.model))?,
+            From::Best => {
+                let path = self.folder.best(index);
+                let (tensors, _) = scant_infer::load_tensors(&path)?;
+                self.rebuild(&tensors)?
+            }
+            From::Scratch => self.config.init(&device, self.recipe.seed)?,
+        };
+        self.ema = self.recipe.ema.map(|e| Ema::new(e.decay));
+        self.begin_phase(index + 1);
+        self.checkpoint()
+    }
+
+    fn rebuild(&self, tensors: &Weights) -> Result<scant_nn::Model, TrainError> {
+        let device = self.device.clone().autodiff();
+        weights::import(self.config.init(&device, 0)?, tensors)
+            .map_err(|source| TrainError::Weights { path: self.folder.last(), source })
+    }
+
+    /// Writes `model.safetensors`: the best weights of the last phase that was trained.
+    pub(super) fn write_model(&self) -> Result<(), TrainError> {
+        let (tensors, _) = scant_infer::load_tensors(&self.folder.best(self.state.phase))?;
+        Ok(scant_infer::save(&self.folder.model(), &self.card(self.state.phase), &tensors)?)
+    }
+}

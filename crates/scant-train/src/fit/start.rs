@@ -1,0 +1,146 @@
+//! Beginning a run, or picking one up where its checkpoint left it.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use scant_core::{PhaseRecord, RunRecord};
+use scant_nn::weights;
+
+use super::{Data, FitOptions, Run, stream};
+use crate::average::Ema;
+use crate::checkpoint::{Checkpoint, State};
+use crate::events::Observer;
+use crate::means::Means;
+use crate::optimizer::Optimizer;
+use crate::recipe::{LimitSection, Recipe};
+use crate::run_folder::RunFolder;
+use crate::schedule::Schedule;
+use crate::TrainError;
+
+impl<'a> Run<'a> {
+    pub(super) fn start(
+        data: &'a Data,
+        options: &FitOptions<'a>,
+        folder: &'a RunFolder,
+        record: RunRecord,
+        observer: &'a mut dyn Observer,
+    ) -> Result<Self, TrainError> {
+        if data.train.is_empty() {
+            return Err(TrainError::NoTrainingData);
+        }
+        let recipe = options.recipe;
+        let config = recipe.model_config(data.classes.logit_channels())?;
+        for phase in &recipe.phase {
+            if let Some(fd) = &phase.loss.feature_discrepancy {
+                fd.layers.select(&config.tap_names()).map_err(|e| {
+                    crate::RecipeError::Value {
+                        key: "loss.feature_discrepancy.layers".into(),
+                        value: "[ .. ]".into(),
+                        allowed: e.to_string(),
+                    }
+                })?;
+            }
+        }
+        let validation = (0..data.validation.len())
+            .map(|i| data.validation.load(i))
+            .collect::<Result<Vec<_>, _>>()?;
+        let device = options.device.clone();
+        let model = config.init(&device.clone().autodiff(), recipe.seed)?;
+        let stream = stream(recipe, data)?;
+        let state = State {
+            fingerprint: fingerprint(recipe),
+            phase: 0,
+            epoch: 0,
+            batch: 0,
+            step: 0,
+            phase_step: 0,
+            alpha: BTreeMap::new(),
+            schedule: Schedule::new(recipe.optim.schedule, recipe.optim.lr, 1, &recipe.optim),
+            means: Means::default(),
+            waited: 0,
+            alpha_active: false,
+            optimizer_updates: 0,
+            ema_updates: 0,
+            phases: recipe.phase.iter().map(|p| empty_phase(&p.name)).collect(),
+            warnings: record.warnings.clone(),
+            train_secs: 0.0,
+            data_wait_secs: 0.0,
+            epoch_secs: 0.0,
+            images: 0,
+            finished: false,
+        };
+        let mut run = Self {
+            recipe,
+            data,
+            folder,
+            observer,
+            stop: options.stop,
+            provenance: options.provenance.clone(),
+            device,
+            config,
+            stream,
+            validation,
+            model,
+            optimizer: Optimizer::new(recipe.optim),
+            ema: recipe.ema.map(|e| Ema::new(e.decay)),
+            state,
+            record,
+            clock: Instant::now(),
+        };
+        if options.resume && folder.last().is_file() {
+            run.restore()?;
+        } else {
+            run.begin_phase(0);
+        }
+        Ok(run)
+    }
+
+    fn restore(&mut self) -> Result<(), TrainError> {
+        let path = self.folder.last();
+        let checkpoint = Checkpoint::load(&path)?;
+        if checkpoint.state.fingerprint != self.state.fingerprint {
+            return Err(TrainError::Checkpoint {
+                path,
+                reason: "the recipe has changed since; resume with the recipe of the run".into(),
+            });
+        }
+        let device = self.device.clone().autodiff();
+        self.model = weights::import(self.config.init(&device, 0)?, &checkpoint.model)
+            .map_err(|source| TrainError::Weights { path, source })?;
+        self.state = checkpoint.state;
+        self.optimizer = Optimizer::restore(
+            self.recipe.optim,
+            self.state.optimizer_updates,
+            &checkpoint.optimizer,
+            &self.device,
+        );
+        self.ema = self
+            .recipe
+            .ema
+            .map(|e| Ema::restore(e.decay, self.state.ema_updates, &checkpoint.ema, &self.device));
+        let where_to = format!(
+            "continuing at step {} (phase {}, epoch {}, batch {})",
+            self.state.step,
+            self.state.phase + 1,
+            self.state.epoch + 1,
+            self.state.batch + 1
+        );
+        self.observer.note(&where_to);
+        Ok(())
+    }
+}
+
+fn empty_phase(name: &str) -> PhaseRecord {
+    PhaseRecord {
+        name: name.to_owned(),
+        epochs: Vec::new(),
+        best_epoch: None,
+        best_val_dice: None,
+        ended: None,
+    }
+}
+
+/// The recipe without what may change between start and resume.
+fn fingerprint(recipe: &Recipe) -> String {
+    Recipe { limit: LimitSection::default(), ..recipe.clone() }.to_toml()
+}

@@ -1,0 +1,167 @@
+//! A recipe: everything that decides a run besides its data.
+//!
+//! One phase list expresses every family of methods. Unknown keys are errors that name the nearest
+//! valid key. What a file leaves out is filled in, and the filled-in recipe is stored with the run.
+
+mod overrides;
+mod phase;
+mod sections;
+
+use scant_nn::ModelConfig;
+use scant_nn::model::UNetConfig;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use phase::{From, Phase, PhaseLoss};
+pub use sections::{
+    DataSection, EmaSection, LimitSection, ModelSection, OptimSection, OptimizerName, ScheduleName,
+    SplitSection,
+};
+
+/// What can be wrong with a recipe.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RecipeError {
+    /// Not TOML, or a key or value that does not belong.
+    #[error("recipe: {0}")]
+    Parse(String),
+    /// A value out of its range.
+    #[error("recipe: {key} = {value} is not possible: {allowed}")]
+    Value {
+        /// Dotted key.
+        key: String,
+        /// As written.
+        value: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// `--set` with something that is not `key=value`.
+    #[error("--set {given}: {reason}")]
+    Override {
+        /// As given.
+        given: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl RecipeError {
+    pub(crate) fn value(key: &str, value: impl ToString, allowed: &str) -> Self {
+        Self::Value { key: key.into(), value: value.to_string(), allowed: allowed.into() }
+    }
+}
+
+/// See the module header; the grammar is documented in `docs/recipes.md`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Seed of everything random: initial weights, split, order, augmentation.
+    #[serde(default)]
+    pub seed: u64,
+    /// The network.
+    pub model: ModelSection,
+    /// Images on their way to the network.
+    #[serde(default)]
+    pub data: DataSection,
+    /// Who is trained on and who is held out.
+    #[serde(default)]
+    pub split: SplitSection,
+    /// Optimiser and learning rate.
+    #[serde(default)]
+    pub optim: OptimSection,
+    /// Exponential moving average of the weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<EmaSection>,
+    /// Limits of the whole run.
+    #[serde(default)]
+    pub limit: LimitSection,
+    /// Training phases, in order.
+    pub phase: Vec<Phase>,
+}
+
+impl Recipe {
+    /// Reads a recipe, applies `key=value` overrides, fills in defaults and checks every value.
+    ///
+    /// # Errors
+    /// When the text is not TOML, a key is unknown, or a value is out of its range.
+    pub fn parse(text: &str, overrides: &[String]) -> Result<Self, RecipeError> {
+        let mut table: toml::Table =
+            toml::from_str(text).map_err(|e| RecipeError::Parse(e.to_string()))?;
+        for given in overrides {
+            overrides::apply(&mut table, given)?;
+        }
+        // Through text, so that errors point at the line when nothing was overridden.
+        let text = if overrides.is_empty() {
+            text.to_owned()
+        } else {
+            toml::to_string(&table).map_err(|e| RecipeError::Parse(e.to_string()))?
+        };
+        let mut recipe: Self = toml::from_str(&text)
+            .map_err(|e| RecipeError::Parse(overrides::with_suggestion(&e.to_string())))?;
+        for phase in &mut recipe.phase {
+            phase.resolve();
+        }
+        recipe.validate()?;
+        Ok(recipe)
+    }
+
+    /// The filled-in recipe as TOML.
+    ///
+    /// # Panics
+    /// Never: a recipe is plain data.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a recipe is plain data")
+    }
+
+    /// The network this recipe describes for data with the given logit channels.
+    ///
+    /// # Errors
+    /// When the model name is unknown.
+    pub fn model_config(&self, logit_channels: usize) -> Result<ModelConfig, RecipeError> {
+        let sizes = UNetConfig {
+            width: self.model.width,
+            depth: self.model.depth,
+            input_channels: self.data.channels,
+            output_channels: logit_channels,
+        };
+        match self.model.name.as_str() {
+            "unet" => Ok(ModelConfig::UNet(sizes)),
+            "attention-unet" => Ok(ModelConfig::AttentionUNet(sizes)),
+            other => {
+                let known: Vec<&str> =
+                    scant_nn::model::catalogue().iter().map(|m| m.name).collect();
+                let nearest = overrides::nearest(other, known.iter().copied());
+                let allowed = format!(
+                    "models are {}{}",
+                    known.join(", "),
+                    nearest.map_or(String::new(), |n| format!("; did you mean \"{n}\"?"))
+                );
+                Err(RecipeError::value("model.name", format!("\"{other}\""), &allowed))
+            }
+        }
+    }
+
+    fn validate(&self) -> Result<(), RecipeError> {
+        self.model_config(1)?;
+        self.data.validate()?;
+        self.split.validate()?;
+        self.optim.validate()?;
+        if let Some(ema) = &self.ema {
+            ema.validate()?;
+        }
+        if self.phase.is_empty() {
+            return Err(RecipeError::value("phase", "[]", "a recipe needs at least one [[phase]]"));
+        }
+        for (i, phase) in self.phase.iter().enumerate() {
+            phase.validate(i)?;
+            if self.phase[..i].iter().any(|p| p.name == phase.name) {
+                let value = format!("\"{}\"", phase.name);
+                return Err(RecipeError::value("phase.name", value, "names must differ"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

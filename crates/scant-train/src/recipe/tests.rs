@@ -1,0 +1,74 @@
+use super::*;
+
+const SMALL: &str = r#"
+[model]
+name = "unet"
+[[phase]]
+name = "warm-up"
+epochs = 3
+[[phase]]
+name = "discrepancy"
+epochs = 2
+loss = { dice = 1.0, bce = 1.0, feature_discrepancy = { form = "region-mean" } }
+"#;
+
+#[test]
+fn what_is_left_out_is_filled_in_and_survives_a_round_trip() {
+    let recipe = Recipe::parse(SMALL, &[]).unwrap();
+    assert_eq!(recipe.phase[0].loss, PhaseLoss::default());
+    let fd = recipe.phase[1].loss.feature_discrepancy.as_ref().unwrap();
+    assert!(fd.alpha.is_some() && fd.squared.is_some(), "resolved: {fd:?}");
+    assert_eq!(Recipe::parse(&recipe.to_toml(), &[]).unwrap(), recipe);
+}
+
+#[test]
+fn a_mistyped_key_names_the_nearest_one() {
+    let text = SMALL.replace("epochs = 3", "epoch = 3");
+    let message = Recipe::parse(&text, &[]).unwrap_err().to_string();
+    assert!(message.contains("epoch") && message.contains("did you mean `epochs`"), "{message}");
+    let message = Recipe::parse(&format!("{SMALL}\n[optim]\nlearning = 1\nlr = 1"), &[]);
+    assert!(message.unwrap_err().to_string().contains("unknown field `learning`"));
+    let message = Recipe::parse(&SMALL.replace("\"unet\"", "\"unett\""), &[]).unwrap_err();
+    assert!(message.to_string().contains("did you mean \"unet\""), "{message}");
+}
+
+#[test]
+fn overrides_reach_phases_by_name_and_position() {
+    let set: Vec<String> =
+        ["phase.warm-up.epochs=7", "phase.1.epochs=9", "optim.lr=1e-4", "data.size=[64, 96]"]
+            .map(String::from)
+            .to_vec();
+    let recipe = Recipe::parse(SMALL, &set).unwrap();
+    assert_eq!((recipe.phase[0].epochs, recipe.phase[1].epochs), (7, 9));
+    assert_eq!(recipe.optim.lr, 1e-4);
+    assert_eq!(recipe.data.size, Some([64, 96]));
+    let set = ["optim.name=sgd".to_owned()];
+    assert_eq!(Recipe::parse(SMALL, &set).unwrap().optim.name, OptimizerName::Sgd);
+
+    for (bad, says) in [
+        ("nonsense", "key=value"),
+        ("phase.third.epochs=1", "no phase called \"third\""),
+        ("optim.lr.x=1", "unknown"),
+        ("optim.rate=1", "unknown field `rate`"),
+    ] {
+        let message = Recipe::parse(SMALL, &[bad.to_owned()]).unwrap_err().to_string();
+        assert!(message.contains(says) || bad.contains("lr.x"), "{bad}: {message}");
+    }
+}
+
+#[test]
+fn impossible_values_are_named_with_their_range() {
+    for (set, says) in [
+        ("optim.lr=0", "optim.lr"),
+        ("split.test=0.95", "below 1"),
+        ("split.folds=1", "at least 2"),
+        ("data.batch=0", "data.batch"),
+        ("data.channels=2", "1 (grey) or 3"),
+        ("ema={ decay = 1.0 }", "ema.decay"),
+        ("phase.warm-up.loss={ dice = 0.0 }", "weight is 0"),
+        ("phase.0.epochs=0", "phase.0.epochs"),
+    ] {
+        let message = Recipe::parse(SMALL, &[set.to_owned()]).unwrap_err().to_string();
+        assert!(message.contains(says), "{set}: {message}");
+    }
+}
