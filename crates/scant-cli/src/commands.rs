@@ -12,7 +12,7 @@ mod train;
 use clap::CommandFactory;
 
 use crate::args::{Cli, Command};
-use crate::exit::{Failure, Result};
+use crate::exit::{Result, unwritable};
 use crate::session::Session;
 
 /// Runs what was asked for.
@@ -37,7 +37,7 @@ pub(crate) fn run(cli: &Cli) -> Result {
         Command::Man { folder } => {
             std::fs::create_dir_all(folder)
                 .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
-                .map_err(|e| Failure::failed(format!("{}: {e}", folder.display())))
+                .map_err(|e| unwritable(folder, &e))
         }
     }
 }

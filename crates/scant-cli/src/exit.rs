@@ -4,6 +4,7 @@ use scant_data::DataError;
 use scant_data::phantom::PhantomError;
 use scant_data::stream::LoadError;
 use scant_infer::ModelFileError;
+use scant_report::ReportError;
 use scant_train::{RecipeError, TrainError};
 
 /// Done.
@@ -42,6 +43,12 @@ impl Failure {
     }
 }
 
+/// An output folder that cannot be made.
+pub(crate) fn unwritable(folder: &std::path::Path, cause: &std::io::Error) -> Failure {
+    let folder = folder.display();
+    Failure::usage(format!("{folder}: cannot be made: {cause}; choose a writable place"))
+}
+
 pub(crate) type Result<T = ()> = std::result::Result<T, Failure>;
 
 impl From<DataError> for Failure {
@@ -70,7 +77,11 @@ impl From<ModelFileError> for Failure {
 
 impl From<PhantomError> for Failure {
     fn from(e: PhantomError) -> Self {
-        Self::new(FAILED, e)
+        let code = match &e {
+            PhantomError::OutOfRange { .. } | PhantomError::NotEmpty { .. } => USAGE,
+            _ => FAILED,
+        };
+        Self::new(code, e)
     }
 }
 
@@ -80,9 +91,13 @@ impl From<scant_io::IoError> for Failure {
     }
 }
 
-impl From<scant_report::ReportError> for Failure {
-    fn from(e: scant_report::ReportError) -> Self {
-        Self::new(FAILED, e)
+impl From<ReportError> for Failure {
+    fn from(e: ReportError) -> Self {
+        let code = match &e {
+            ReportError::NoRuns | ReportError::Read { .. } => USAGE,
+            _ => FAILED,
+        };
+        Self::new(code, e)
     }
 }
 
@@ -95,7 +110,10 @@ impl From<scant_metrics::MetricError> for Failure {
 impl From<TrainError> for Failure {
     fn from(e: TrainError) -> Self {
         let code = match &e {
-            TrainError::Recipe(_) | TrainError::Model(_) | TrainError::RunFolder { .. } => USAGE,
+            TrainError::Recipe(_)
+            | TrainError::Model(_)
+            | TrainError::RunFolder { .. }
+            | TrainError::Checkpoint { .. } => USAGE,
             TrainError::Load(_) | TrainError::NoTrainingData => DATA,
             _ => FAILED,
         };

@@ -21,7 +21,8 @@ fn main() -> std::process::ExitCode {
     match commands::run(&cli) {
         Ok(()) => exit::SUCCESS.into(),
         Err(failure) => {
-            eprintln!("scant: {:#}", failure.error);
+            // Not the chain: every message says its cause itself.
+            eprintln!("scant: {}", failure.error);
             failure.code.into()
         }
     }

@@ -161,6 +161,12 @@ pub(crate) fn load_predictor(
     path: &Path,
     args: &PredictorArgs,
 ) -> Result<(ModelCard, Predictor)> {
+    if !path.exists() {
+        return Err(Failure::usage(format!(
+            "{}: there is no such model or run; give a model.safetensors or a run folder",
+            path.display()
+        )));
+    }
     let file = if path.is_dir() { path.join("model.safetensors") } else { path.to_path_buf() };
     if path.is_dir() && !file.is_file() {
         return Err(Failure::usage(format!(

@@ -18,5 +18,9 @@ fn main() {
         &Fake { seed: 8, name: "cyst-baseline".into(), error: 1.7, ..Fake::default() },
     );
     scant_report::write_report(std::slice::from_ref(&a), &out.join("one.html")).unwrap();
+    let gaps = out.join("gaps");
+    let record = fake_run::write(&gaps, &Fake::default());
+    std::fs::remove_file(gaps.join(&record.gallery[0].truth)).unwrap();
+    scant_report::write_report(&[gaps], &out.join("gaps.html")).unwrap();
     scant_report::write_report(&[a, b], &out.join("two.html")).unwrap();
 }

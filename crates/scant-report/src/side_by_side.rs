@@ -282,7 +282,7 @@ fn scope_table(
 
 fn metric_row(m: &MetricComparison, wilcoxon_p: Option<f64>) -> Row {
     let d = digits(m.metric);
-    let arrow = if m.higher_is_better { "higher is better" } else { "lower is better" };
+    let arrow = if m.higher_is_better { "↑ is better" } else { "↓ is better" };
     let mut name = Cell::with_sub(label(m.metric), arrow);
     name.help = format!(
         "{} undefined in one or both",

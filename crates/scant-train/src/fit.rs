@@ -86,6 +86,29 @@ pub fn fit(
     Ok(Outcome { ended, record: run.record })
 }
 
+/// Whether a fit by this recipe on this data can start, found out without touching the disk.
+///
+/// # Errors
+/// When there is nothing to train on, or the recipe asks for a network, taps or batches that are not
+/// possible.
+pub fn check(recipe: &Recipe, data: &Data) -> Result<(), TrainError> {
+    if data.train.is_empty() {
+        return Err(TrainError::NoTrainingData);
+    }
+    let config = recipe.model_config(data.classes.logit_channels())?;
+    config.init(&Device::flex(), recipe.seed)?;
+    for phase in &recipe.phase {
+        if let Some(fd) = &phase.loss.feature_discrepancy {
+            fd.layers.select(&config.tap_names()).map_err(|e| crate::RecipeError::Value {
+                key: "loss.feature_discrepancy.layers".into(),
+                value: "[ .. ]".into(),
+                allowed: e.to_string(),
+            })?;
+        }
+    }
+    stream(recipe, data).map(drop)
+}
+
 /// A run in progress.
 struct Run<'a> {
     recipe: &'a Recipe,

@@ -22,7 +22,7 @@ pub use average::Ema;
 pub use error::TrainError;
 pub use evaluate::{CaseOutcome, EvaluateOptions, case_discrepancy, evaluate_cases, validation_dice};
 pub use events::{Observer, Progress, Silent};
-pub use fit::{Data, Ended, FitOptions, Outcome, fit};
+pub use fit::{Data, Ended, FitOptions, Outcome, check, fit};
 pub use optimizer::Optimizer;
 pub use recipe::{
     DataSection, EmaSection, From, LimitSection, ModelSection, OptimSection, OptimizerName, Phase,

@@ -9,7 +9,7 @@ use scant_io::Limits;
 use serde_json::json;
 
 use crate::args::PredictArgs;
-use crate::exit::{Failure, Result};
+use crate::exit::{Failure, Result, unwritable};
 use crate::session::{Session, load_predictor};
 
 pub(crate) fn run(session: &Session, args: &PredictArgs) -> Result {
@@ -17,7 +17,7 @@ pub(crate) fn run(session: &Session, args: &PredictArgs) -> Result {
     let (inputs, missing) = inputs(&args.images)?;
     let targets = targets(&inputs, args)?;
     std::fs::create_dir_all(&args.out)
-        .map_err(|e| Failure::failed(format!("cannot make {}: {e}", args.out.display())))?;
+        .map_err(|e| unwritable(&args.out, &e))?;
     let mut done = Vec::new();
     let mut failed: Vec<(PathBuf, String)> = missing;
     for (image, mask) in &targets {
@@ -135,7 +135,7 @@ fn one(
     let pixels = scant_io::read_image(image, &Limits::default()).map_err(|e| e.to_string())?;
     let found =
         predictor.predict(&pixels).map_err(|e| format!("{}: {e}", image.display()))?;
-    write(card, &found, mask, probabilities).map_err(|e| format!("{:#}", e.error))
+    write(card, &found, mask, probabilities).map_err(|e| e.error.to_string())
 }
 
 fn write(card: &ModelCard, found: &Prediction, mask: &Path, probabilities: bool) -> Result {

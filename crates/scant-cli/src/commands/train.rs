@@ -25,6 +25,7 @@ pub(crate) struct Plan {
     pub(crate) recipe: Recipe,
     pub(crate) open: OpenPool,
     pub(crate) split: Split,
+    pub(crate) data: Data,
     pub(crate) folder: RunFolder,
     pub(crate) resume: bool,
     pub(crate) evaluate: bool,
@@ -84,12 +85,29 @@ fn planned(session: &Session, args: &TrainArgs) -> Result<Option<Plan>> {
 impl Plan {
     /// Makes the run folder and writes down what the run will be.
     pub(crate) fn create(out: &Path, recipe: Recipe, open: OpenPool, split: Split) -> Result<Self> {
+        let data = data(&open, &split)?;
+        // Before anything is written: a run that cannot start leaves no folder behind.
+        scant_train::check(&recipe, &data)?;
         let folder = RunFolder::create(out)?;
-        folder.write(&folder.recipe(), &recipe.to_toml())?;
         folder.write(&folder.pool(), &open.pool.to_toml_absolute())?;
         split.write(&folder.split())?;
-        Ok(Self { recipe, open, split, folder, resume: false, evaluate: true })
+        // Last, because it is what makes the folder a run that can be resumed.
+        folder.write(&folder.recipe(), &recipe.to_toml())?;
+        Ok(Self { recipe, open, split, data, folder, resume: false, evaluate: true })
     }
+}
+
+fn data(open: &OpenPool, split: &Split) -> Result<Data> {
+    Ok(Data {
+        train: Arc::new(cases(open, &split.train)?),
+        validation: Arc::new(cases(open, &split.validation)?),
+        classes: open.pool.classes.clone(),
+        mask_values: mask_values(&open.pool),
+    })
+}
+
+fn cases(open: &OpenPool, ids: &[SampleId]) -> Result<PoolCases> {
+    Ok(PoolCases::new(&open.pool, &open.catalog, ids, open.limits.clone())?)
 }
 
 fn resumed(session: &Session, args: &TrainArgs, path: &Path) -> Result<Plan> {
@@ -105,7 +123,8 @@ fn resumed(session: &Session, args: &TrainArgs, path: &Path) -> Result<Plan> {
     let open = open_pool(session, &folder.pool(), args.skip_bad)?;
     let split = Split::read(&folder.split())?;
     split.check(&open.catalog)?;
-    Ok(Plan { recipe, open, split, folder, resume: true, evaluate: !args.no_evaluate })
+    let data = data(&open, &split)?;
+    Ok(Plan { recipe, open, split, data, folder, resume: true, evaluate: !args.no_evaluate })
 }
 
 pub(crate) fn draw_split(open: &OpenPool, recipe: &Recipe) -> Result<(Split, Vec<String>)> {
@@ -129,16 +148,14 @@ pub(crate) fn draw_split(open: &OpenPool, recipe: &Recipe) -> Result<(Split, Vec
 /// Trains, evaluates on the test part and writes the report.
 pub(crate) fn execute(session: &Session, plan: &Plan) -> Result {
     let root = plan.folder.root();
-    let cases = |ids: &[SampleId]| {
-        PoolCases::new(&plan.open.pool, &plan.open.catalog, ids, plan.open.limits.clone())
-    };
-    let data = Data {
-        train: Arc::new(cases(&plan.split.train)?),
-        validation: Arc::new(cases(&plan.split.validation)?),
-        classes: plan.open.pool.classes.clone(),
-        mask_values: mask_values(&plan.open.pool),
-    };
-    let record = new_record(session, plan)?;
+    let mut record = new_record(session, plan)?;
+    if plan.resume
+        && let Ok(before) = plan.folder.read_record()
+    {
+        // Only a finished run has been evaluated, and resuming it changes nothing of that.
+        record.evaluations = before.evaluations;
+        record.gallery = before.gallery;
+    }
     session.say(format!(
         "{}: {} with {} parameters; {} training, {} validation, {} test images",
         root.display(),
@@ -162,7 +179,7 @@ pub(crate) fn execute(session: &Session, plan: &Plan) -> Result {
         },
     };
     let mut bars = Bars::new(session.quiet);
-    let outcome = fit(&data, &options, &plan.folder, record, &mut bars)?;
+    let outcome = fit(&plan.data, &options, &plan.folder, record, &mut bars)?;
     drop(bars);
     if outcome.ended == Ended::Interrupted {
         return Err(Failure::new(
@@ -172,7 +189,7 @@ pub(crate) fn execute(session: &Session, plan: &Plan) -> Result {
     }
     let mut record = outcome.record;
     if plan.evaluate {
-        finish(session, plan, &mut record, &cases(&plan.split.test)?)?;
+        finish(session, plan, &mut record, &cases(&plan.open, &plan.split.test)?)?;
     } else {
         record.timing.peak_memory_mib = crate::memory::peak_mib();
         plan.folder.write_record(&record)?;

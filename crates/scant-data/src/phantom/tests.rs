@@ -162,3 +162,16 @@ fn sites_differ_visibly() {
     assert!(sites[1].iter().all(|f| f.image[[0, 0]] == 0));
     assert!(sites[0].iter().filter(|f| f.image[[0, 0]] > 100).count() > 20);
 }
+
+#[test]
+fn the_pool_opens_and_has_no_problems() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = PhantomConfig { images_per_site: 12, classes: 2, ..small(9) };
+    let path = generate_pool(folder.path(), &config).unwrap();
+    let pool = crate::Pool::open(&path).unwrap();
+    let catalog = pool.scan(&scant_io::Limits::default()).unwrap();
+    assert_eq!(catalog.entries.len(), 24);
+    assert!(catalog.problems.is_empty(), "{:?}", catalog.problems);
+    let groups: BTreeSet<&str> = catalog.entries.iter().map(|e| e.id.group.as_str()).collect();
+    assert!(groups.len() < 24 && groups.iter().all(|g| g.starts_with('p')), "{groups:?}");
+}

@@ -48,12 +48,11 @@ fn refuse(message: impl Into<String>, remedy: impl Into<String>) -> DataError {
 
 /// Divides a pool into train, validation and test, and tells what was worth telling.
 ///
-/// Groups never straddle. Every labelled source is divided on its own, so that each one with at least
-/// three groups takes part in all three; shares are of images, and no share misses its target by more
-/// than half of the source's largest cluster of groups, except that no part of such a source stays
-/// empty. Unlabelled sources go to `unlabelled` as a whole; an unlabelled image that
-/// [`SplitSpec::keep_together`] ties to a tested or validated case is excluded. Sources with a fixed
-/// split keep it; what their file does not list is excluded.
+/// Groups never straddle. Every labelled source is divided on its own, so that each one with at
+/// least three groups takes part in all three; shares are of images and meet their target to within
+/// one group where groups are plenty. Unlabelled sources go to `unlabelled` as a whole; an unlabelled
+/// image that [`SplitSpec::keep_together`] ties to a tested or validated case is excluded. Sources
+/// with a fixed split keep it; what their file does not list is excluded.
 ///
 /// With [`SplitSpec::folds`], the fold of that index is tested on and validation is drawn from the
 /// rest; with fewer clusters of groups than folds, every cluster becomes a fold (leave one group out).

@@ -9,14 +9,14 @@ use scant_io::Limits;
 use tempfile::TempDir;
 
 /// A folder that is removed at the end of the test.
-pub struct Folder(TempDir);
+pub(crate) struct Folder(TempDir);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
@@ -26,34 +26,34 @@ impl Folder {
         path
     }
 
-    pub fn text(&self, name: &str, text: &str) -> &Self {
+    pub(crate) fn text(&self, name: &str, text: &str) -> &Self {
         fs::write(self.place(name), text).unwrap();
         self
     }
 
     /// A picture whose texture depends on `seed`.
-    pub fn image(&self, name: &str, size: (usize, usize), seed: u64) -> &Self {
+    pub(crate) fn image(&self, name: &str, size: (usize, usize), seed: u64) -> &Self {
         scant_io::write_grey8(&self.place(name), texture(size, seed).view()).unwrap();
         self
     }
 
-    pub fn grey(&self, name: &str, pixels: &Array2<u8>) -> &Self {
+    pub(crate) fn grey(&self, name: &str, pixels: &Array2<u8>) -> &Self {
         scant_io::write_grey8(&self.place(name), pixels.view()).unwrap();
         self
     }
 
-    pub fn rgb(&self, name: &str, pixels: &Array3<u8>) -> &Self {
+    pub(crate) fn rgb(&self, name: &str, pixels: &Array3<u8>) -> &Self {
         scant_io::write_rgb8(&self.place(name), pixels.view()).unwrap();
         self
     }
 
     /// A mask with `value` in its upper left quarter and 0 elsewhere.
-    pub fn mask(&self, name: &str, size: (usize, usize), value: u8) -> &Self {
+    pub(crate) fn mask(&self, name: &str, size: (usize, usize), value: u8) -> &Self {
         self.grey(name, &quarter(size, value))
     }
 
     /// Pairs `images/<stem>.png` and `masks/<stem>.png` of 24 x 32 pixels with values 0 and 1.
-    pub fn pairs(&self, stems: &[&str]) -> &Self {
+    pub(crate) fn pairs(&self, stems: &[&str]) -> &Self {
         for (seed, stem) in stems.iter().enumerate() {
             self.image(&format!("images/{stem}.png"), (24, 32), seed as u64);
             self.mask(&format!("masks/{stem}.png"), (24, 32), 1);
@@ -61,18 +61,18 @@ impl Folder {
         self
     }
 
-    pub fn open(&self) -> Result<Pool, DataError> {
+    pub(crate) fn open(&self) -> Result<Pool, DataError> {
         Pool::open(self.path())
     }
 
     /// The pool file's text with the usual head in front.
-    pub fn pool(&self, sources: &str) -> Result<Pool, DataError> {
+    pub(crate) fn pool(&self, sources: &str) -> Result<Pool, DataError> {
         let head = "name = \"p\"\nclasses = [\"background\", \"lesion\", \"vessel\"]\n";
         Pool::from_toml_str(&format!("{head}{sources}"), self.path().into())
     }
 }
 
-pub fn texture(size: (usize, usize), seed: u64) -> Array2<u8> {
+pub(crate) fn texture(size: (usize, usize), seed: u64) -> Array2<u8> {
     use rand::{Rng, SeedableRng};
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     // Coarse cells survive the thumbnail.
@@ -80,12 +80,12 @@ pub fn texture(size: (usize, usize), seed: u64) -> Array2<u8> {
     Array2::from_shape_fn(size, |(r, c)| coarse[[r / 4, c / 4]])
 }
 
-pub fn quarter(size: (usize, usize), value: u8) -> Array2<u8> {
+pub(crate) fn quarter(size: (usize, usize), value: u8) -> Array2<u8> {
     Array2::from_shape_fn(size, |(r, c)| if r < size.0 / 2 && c < size.1 / 2 { value } else { 0 })
 }
 
 /// One labelled source over `images/` and `masks/` with values 0 and 1.
-pub const ONE_SOURCE: &str = r#"
+pub(crate) const ONE_SOURCE: &str = r#"
 [[source]]
 name = "site"
 images = "images"
@@ -93,6 +93,6 @@ masks = "masks"
 values = { 0 = "background", 1 = "lesion" }
 "#;
 
-pub fn scan(pool: &Pool) -> Catalog {
+pub(crate) fn scan(pool: &Pool) -> Catalog {
     pool.scan(&Limits::default()).unwrap()
 }

@@ -1,19 +1,18 @@
 //! Two 3x3 convolutions, each followed by batch norm and ReLU: the stage of a U-Net.
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
-use super::conv3x3;
+use super::Conv;
 
 /// conv3x3 → batch norm → ReLU, twice (`conv_block` of LeeJunHyun/Image_Segmentation).
 #[derive(Module, Debug)]
 pub struct DoubleConv {
-    conv1: Conv2d,
+    conv1: Conv,
     norm1: BatchNorm,
-    conv2: Conv2d,
+    conv2: Conv,
     norm2: BatchNorm,
 }
 
@@ -22,9 +21,9 @@ impl DoubleConv {
     #[must_use]
     pub fn new(input: usize, output: usize, device: &Device) -> Self {
         Self {
-            conv1: conv3x3(input, output, device),
+            conv1: Conv::new(input, output, 3, device),
             norm1: BatchNormConfig::new(output).init(device),
-            conv2: conv3x3(output, output, device),
+            conv2: Conv::new(output, output, 3, device),
             norm2: BatchNormConfig::new(output).init(device),
         }
     }

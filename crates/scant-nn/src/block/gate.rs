@@ -1,12 +1,11 @@
 //! The additive attention gate.
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Tensor};
 
-use super::conv1x1;
+use super::Conv;
 
 /// Additive attention on a skip connection (Oktay et al. 2018, arXiv:1804.03999, eq. 1-2; layer
 /// layout of LeeJunHyun/Image_Segmentation `Attention_block`).
@@ -18,11 +17,11 @@ use super::conv1x1;
 /// own size, where the paper resamples on a coarser grid.
 #[derive(Module, Debug)]
 pub struct AttentionGate {
-    gating: Conv2d,
+    gating: Conv,
     gating_norm: BatchNorm,
-    skip: Conv2d,
+    skip: Conv,
     skip_norm: BatchNorm,
-    psi: Conv2d,
+    psi: Conv,
     psi_norm: BatchNorm,
 }
 
@@ -31,11 +30,11 @@ impl AttentionGate {
     #[must_use]
     pub fn new(channels: usize, hidden: usize, device: &Device) -> Self {
         Self {
-            gating: conv1x1(channels, hidden, device),
+            gating: Conv::new(channels, hidden, 1, device),
             gating_norm: BatchNormConfig::new(hidden).init(device),
-            skip: conv1x1(channels, hidden, device),
+            skip: Conv::new(channels, hidden, 1, device),
             skip_norm: BatchNormConfig::new(hidden).init(device),
-            psi: conv1x1(hidden, 1, device),
+            psi: Conv::new(hidden, 1, 1, device),
             psi_norm: BatchNormConfig::new(1).init(device),
         }
     }

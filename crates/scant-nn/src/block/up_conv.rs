@@ -1,19 +1,18 @@
 //! Nearest-neighbour up-sampling by two and a convolution.
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
 
-use super::conv3x3;
+use super::Conv;
 
 /// nearest x2 → conv3x3 → batch norm → ReLU (`up_conv` of LeeJunHyun/Image_Segmentation).
 #[derive(Module, Debug)]
 pub struct UpConv {
-    conv: Conv2d,
+    conv: Conv,
     norm: BatchNorm,
 }
 
@@ -22,7 +21,7 @@ impl UpConv {
     #[must_use]
     pub fn new(input: usize, output: usize, device: &Device) -> Self {
         Self {
-            conv: conv3x3(input, output, device),
+            conv: Conv::new(input, output, 3, device),
             norm: BatchNormConfig::new(output).init(device),
         }
     }

@@ -11,11 +11,10 @@
 //! - From the reference: width, depth and input size are free (see [`super::unet`]).
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::tensor::{Device, Tensor};
 
 use super::{UNetConfig, unet};
-use crate::block::{AttentionGate, DoubleConv, Encoder, UpConv, conv1x1};
+use crate::block::{AttentionGate, Conv, DoubleConv, Encoder, UpConv};
 use crate::resample::{crop, pad_to_multiple};
 use crate::{SegOutput, Tap};
 
@@ -30,7 +29,7 @@ pub struct AttentionUNet {
     gates: Vec<AttentionGate>,
     /// Deepest first.
     decoder: Vec<DoubleConv>,
-    head: Conv2d,
+    head: Conv,
     depth: usize,
 }
 
@@ -44,7 +43,7 @@ impl AttentionUNet {
             up: levels().map(|l| UpConv::new(c(l + 1), c(l), device)).collect(),
             gates: levels().map(|l| AttentionGate::new(c(l), c(l) / 2, device)).collect(),
             decoder: levels().map(|l| DoubleConv::new(2 * c(l), c(l), device)).collect(),
-            head: conv1x1(c(0), config.output_channels, device),
+            head: Conv::new(c(0), config.output_channels, 1, device),
             depth: config.depth,
         }
     }

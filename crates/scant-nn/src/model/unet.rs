@@ -12,11 +12,10 @@
 //!   are padded by their edge and the logits cropped.
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::tensor::{Device, Tensor};
 
 use super::UNetConfig;
-use crate::block::{AttentionGate, DoubleConv, Encoder, UpConv, conv1x1};
+use crate::block::{AttentionGate, Conv, DoubleConv, Encoder, UpConv};
 use crate::resample::{crop, pad_to_multiple};
 use crate::{SegOutput, Tap};
 
@@ -29,7 +28,7 @@ pub struct UNet {
     up: Vec<UpConv>,
     /// Deepest first.
     decoder: Vec<DoubleConv>,
-    head: Conv2d,
+    head: Conv,
     depth: usize,
 }
 
@@ -42,7 +41,7 @@ impl UNet {
             encoder: Encoder::new(config.input_channels, &channels, device),
             up: levels().map(|l| UpConv::new(c(l + 1), c(l), device)).collect(),
             decoder: levels().map(|l| DoubleConv::new(2 * c(l), c(l), device)).collect(),
-            head: conv1x1(c(0), config.output_channels, device),
+            head: Conv::new(c(0), config.output_channels, 1, device),
             depth: config.depth,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use scant_core::{PhaseRecord, RunRecord};
 use scant_nn::weights;
 
-use super::{Data, FitOptions, Run, stream};
+use super::{Data, FitOptions, Run, check, stream};
 use crate::average::Ema;
 use crate::checkpoint::{Checkpoint, State};
 use crate::events::Observer;
@@ -25,22 +25,9 @@ impl<'a> Run<'a> {
         record: RunRecord,
         observer: &'a mut dyn Observer,
     ) -> Result<Self, TrainError> {
-        if data.train.is_empty() {
-            return Err(TrainError::NoTrainingData);
-        }
         let recipe = options.recipe;
+        check(recipe, data)?;
         let config = recipe.model_config(data.classes.logit_channels())?;
-        for phase in &recipe.phase {
-            if let Some(fd) = &phase.loss.feature_discrepancy {
-                fd.layers.select(&config.tap_names()).map_err(|e| {
-                    crate::RecipeError::Value {
-                        key: "loss.feature_discrepancy.layers".into(),
-                        value: "[ .. ]".into(),
-                        allowed: e.to_string(),
-                    }
-                })?;
-            }
-        }
         let validation = (0..data.validation.len())
             .map(|i| data.validation.load(i))
             .collect::<Result<Vec<_>, _>>()?;
@@ -118,13 +105,18 @@ impl<'a> Run<'a> {
             .recipe
             .ema
             .map(|e| Ema::restore(e.decay, self.state.ema_updates, &checkpoint.ema, &self.device));
-        let where_to = format!(
-            "continuing at step {} (phase {}, epoch {}, batch {})",
-            self.state.step,
-            self.state.phase + 1,
-            self.state.epoch + 1,
-            self.state.batch + 1
-        );
+        let where_to = if self.state.finished {
+            let why = self.state.phases[self.state.phase].ended.as_deref().unwrap_or("finished");
+            format!("training is over already ({why}, step {}); nothing to continue", self.state.step)
+        } else {
+            format!(
+                "continuing at step {} (phase {}, epoch {}, batch {})",
+                self.state.step,
+                self.state.phase + 1,
+                self.state.epoch + 1,
+                self.state.batch + 1
+            )
+        };
         self.observer.note(&where_to);
         Ok(())
     }

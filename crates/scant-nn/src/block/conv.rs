@@ -1,0 +1,34 @@
+//! A convolution that keeps the image size.
+
+use burn::module::{Module, Param};
+use burn::nn::Initializer;
+use burn::tensor::{Device, Tensor};
+
+/// Square convolution of odd size, stride one, zero padding, with bias. Parameters are named as in
+/// PyTorch's `Conv2d`.
+#[derive(Module, Debug)]
+pub struct Conv {
+    /// `[output, input, k, k]`
+    weight: Param<Tensor<4>>,
+    /// `[output]`
+    bias: Param<Tensor<1>>,
+}
+
+impl Conv {
+    /// From `input` to `output` channels; values are set by [`crate::weights::initialise`].
+    #[must_use]
+    pub fn new(input: usize, output: usize, kernel: usize, device: &Device) -> Self {
+        Self {
+            weight: Initializer::Zeros.init([output, input, kernel, kernel], device),
+            bias: Initializer::Zeros.init([output], device),
+        }
+    }
+
+    /// # Shapes
+    /// - x: `[B, input, H, W]`
+    /// - output: `[B, output, H, W]`
+    #[must_use]
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        scant_kernels::conv2d_same(x, self.weight.val(), self.bias.val())
+    }
+}
