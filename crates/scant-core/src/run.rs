@@ -137,8 +137,6 @@ pub struct EpochRecord {
     pub val_dice: Option<f64>,
     /// The same per source.
     pub val_dice_by_source: BTreeMap<String, f64>,
-    /// Validation loss of the segmentation terms.
-    pub val_loss: Option<f64>,
     /// Wall-clock seconds of the epoch with its validation.
     pub seconds: f64,
 }

@@ -191,13 +191,6 @@ impl ModelConfig {
         self.sizes().tap_names()
     }
 
-    /// Radius in pixels beyond which the input cannot matter, rounded up: half the receptive field.
-    #[must_use]
-    pub fn context(&self) -> usize {
-        // Each stage sees two 3x3 convolutions on the way down and three on the way up.
-        (0..=self.sizes().depth).map(|level| 5 << level).sum()
-    }
-
     /// Builds the network and fills it with the weights that `seed` stands for.
     ///
     /// # Errors

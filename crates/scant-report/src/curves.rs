@@ -67,10 +67,6 @@ pub(crate) fn charts(record: &RunRecord) -> Vec<String> {
     let mut losses = by_name(&epochs, |e| &e.loss, None);
     // The sum that was descended comes first.
     losses.sort_by_key(|s| s.name != "total");
-    let validation = scalar("validation (segmentation terms)", &|e| e.val_loss);
-    if !validation.points.is_empty() {
-        losses.push(validation);
-    }
     let mut dice = vec![scalar("all sources", &|e| e.val_dice)];
     let per_source = by_name(&epochs, |e| &e.val_dice_by_source, None);
     if per_source.len() > 1 {

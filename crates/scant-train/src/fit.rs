@@ -279,7 +279,6 @@ impl Run<'_> {
             grad_norm: self.state.means.get("grad_norm").unwrap_or(0.0),
             val_dice,
             val_dice_by_source,
-            val_loss: None,
             seconds: self.state.epoch_secs,
         };
         let record = &mut self.state.phases[position];

@@ -186,7 +186,6 @@ fn phase(name: &str, n: usize, alpha: f64, fake: &Fake, rng: &mut ChaCha8Rng) ->
                 (fake.sources[0].clone(), dice + 0.04 + noise(rng, 0.01)),
                 (fake.sources[1].clone(), dice - 0.09 + noise(rng, 0.03)),
             ]),
-            val_loss: Some(seg * 1.15 + 0.03),
             seconds: 54.0 + noise(rng, 3.0),
         });
     }
