@@ -34,10 +34,8 @@ pub(crate) fn run(cli: &Cli) -> Result {
             clap_complete::generate(*shell, &mut Cli::command(), "scant", &mut std::io::stdout());
             Ok(())
         }
-        Command::Man { folder } => {
-            std::fs::create_dir_all(folder)
-                .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
-                .map_err(|e| unwritable(folder, &e))
-        }
+        Command::Man { folder } => std::fs::create_dir_all(folder)
+            .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
+            .map_err(|e| unwritable(folder, &e)),
     }
 }

@@ -45,8 +45,10 @@ pub(crate) fn evaluate(
     masks: Option<&Path>,
 ) -> Result<Evaluation> {
     // The form that does not depend on the size of the object, whatever was trained with.
-    let discrepancy =
-        FeatureDiscrepancyConfig { form: FdForm::RegionMean, ..FeatureDiscrepancyConfig::default() };
+    let discrepancy = FeatureDiscrepancyConfig {
+        form: FdForm::RegionMean,
+        ..FeatureDiscrepancyConfig::default()
+    };
     let options = EvaluateOptions { metrics, discrepancy: Some(discrepancy) };
     let mut records: Vec<CaseRecord> = Vec::with_capacity(cases.len());
     let mut failure: Option<Failure> = None;

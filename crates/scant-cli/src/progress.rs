@@ -77,11 +77,8 @@ impl Observer for Bars {
             return;
         }
         let number = |name: &str| e.loss.get(name).copied();
-        let mut text = format!(
-            "{phase} {:>3}  loss {:.4}",
-            e.epoch,
-            number("total").unwrap_or(f64::NAN)
-        );
+        let mut text =
+            format!("{phase} {:>3}  loss {:.4}", e.epoch, number("total").unwrap_or(f64::NAN));
         for (name, value) in e.loss.iter().filter(|(name, _)| *name != "total") {
             text += &format!("  {name} {value:.4}");
         }

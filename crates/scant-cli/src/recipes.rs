@@ -47,7 +47,8 @@ pub(crate) fn find(wanted: &str) -> Result<(String, String)> {
     if path.is_file() {
         let text = std::fs::read_to_string(path)
             .map_err(|e| Failure::usage(format!("cannot read recipe {}: {e}", path.display())))?;
-        let stem = path.file_stem().map_or_else(|| "recipe".into(), |s| s.to_string_lossy().into_owned());
+        let stem =
+            path.file_stem().map_or_else(|| "recipe".into(), |s| s.to_string_lossy().into_owned());
         return Ok((text, stem));
     }
     let names: Vec<&str> = ALL.iter().map(|r| r.name).collect();

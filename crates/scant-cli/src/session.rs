@@ -92,7 +92,9 @@ impl OpenPool {
             .catalog
             .entries
             .par_iter()
-            .filter_map(|e| Some((e.id.clone(), e.load(&self.pool, &self.limits).err()?.to_string())))
+            .filter_map(|e| {
+                Some((e.id.clone(), e.load(&self.pool, &self.limits).err()?.to_string()))
+            })
             .collect();
         for (_, message) in &bad {
             if !errors.contains(message) {
@@ -104,9 +106,11 @@ impl OpenPool {
         }
         if !skip_bad {
             let shown = 12;
-            let mut list = errors.iter().take(shown).map(|e| format!("\n  {e}")).collect::<String>();
+            let mut list =
+                errors.iter().take(shown).map(|e| format!("\n  {e}")).collect::<String>();
             if errors.len() > shown {
-                list += &format!("\n  ... and {} more (scant inspect shows all)", errors.len() - shown);
+                list +=
+                    &format!("\n  ... and {} more (scant inspect shows all)", errors.len() - shown);
             }
             return Err(Failure::data(format!(
                 "{} problem(s) in the pool:{list}\nmend them, or leave such cases out with --skip-bad",
@@ -127,7 +131,9 @@ pub(crate) fn predict_options(card: &ModelCard, args: &PredictorArgs) -> Result<
     }
     if let Some(side) = args.tile {
         if !(16..=16_384).contains(&side) {
-            return Err(Failure::usage(format!("--tile {side} is not possible: 16 to 16384 pixels")));
+            return Err(Failure::usage(format!(
+                "--tile {side} is not possible: 16 to 16384 pixels"
+            )));
         }
         options.tile = TileOptions { size: [side, side], overlap: args.overlap };
     }

@@ -199,7 +199,7 @@ fn a_set_that_means_nothing() {
         // What only shows once the network or the batches are made must not leave a folder either.
         ("model.width=0", ["width", "2 to 1024"]),
         ("model.depth=40", ["depth", "40"]),
-        ("phase.0.loss.feature_discrepancy.layers=[\"enc9\"]", ["enc9", "enc1"]),
+        ("phase.0.loss={dice=1,feature_discrepancy={layers=[\"enc9\"]}}", ["enc9", "enc1"]),
     ] {
         refused(&scratch, &format!("{TRAIN} --set {set}"), USAGE, &words);
     }
@@ -234,8 +234,9 @@ fn a_split_that_cannot_be() {
     let words = ["split", "16 labelled image(s) in 2 group(s)", "never straddles", "`group` rule"];
     refused(&scratch, TRAIN, DATA, &words);
     scratch.edit("pool/pool.toml", "'^(p)[0-9]+_'", "'^(p[0-9]+)_'");
-    scratch.write("split.toml", b"seed = 0\nhow = \"by hand\"\n[train.site-1]\np003 = [\"gone\"]\n");
-    let words = ["site-1/gone", "removed or renamed"];
+    scratch
+        .write("split.toml", b"seed = 0\nhow = \"by hand\"\n[train.site-1]\np003 = [\"gone\"]\n");
+    let words = ["site-1/gone", "not a usable case", "restore them"];
     refused(&scratch, &format!("{TRAIN} --split split.toml"), DATA, &words);
 }
 

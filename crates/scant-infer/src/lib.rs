@@ -9,9 +9,7 @@ mod predictor;
 mod tile;
 mod tta;
 
-pub use model_file::{
-    ModelCard, ModelFileError, Provenance, load, load_tensors, save, to_bytes,
-};
+pub use model_file::{ModelCard, ModelFileError, Provenance, load, load_tensors, save, to_bytes};
 pub use predictor::{PredictError, PredictOptions, Prediction, Predictor};
 pub use tile::TileOptions;
 pub use tta::Tta;

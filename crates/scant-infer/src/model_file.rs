@@ -81,7 +81,9 @@ pub enum ModelFileError {
         source: std::io::Error,
     },
     /// Not a complete safetensors file.
-    #[error("{path} is not a complete model file ({reason}); it may be truncated: copy or train it again")]
+    #[error(
+        "{path} is not a complete model file ({reason}); it may be truncated: copy or train it again"
+    )]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -89,7 +91,9 @@ pub enum ModelFileError {
         reason: String,
     },
     /// A safetensors file of somebody else.
-    #[error("{path} holds tensors but no scant model card; give a model.safetensors written by `scant train`")]
+    #[error(
+        "{path} holds tensors but no scant model card; give a model.safetensors written by `scant train`"
+    )]
     NoCard {
         /// The file.
         path: PathBuf,
@@ -179,12 +183,12 @@ pub fn load(path: &Path, device: &Device) -> Result<(ModelCard, Model), ModelFil
         || card.model.input_channels() != card.preprocess.channels
         || card.mask_values.len() != card.classes.len()
     {
-        return Err(bad_card("its network, classes and preprocessing contradict each other".into()));
+        return Err(bad_card(
+            "its network, classes and preprocessing contradict each other".into(),
+        ));
     }
-    let weights = host_tensors(&tensors).map_err(|reason| ModelFileError::Corrupt {
-        path: path.into(),
-        reason,
-    })?;
+    let weights = host_tensors(&tensors)
+        .map_err(|reason| ModelFileError::Corrupt { path: path.into(), reason })?;
     let model = card
         .model
         .init(device, 0)

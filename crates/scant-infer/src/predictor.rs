@@ -24,7 +24,11 @@ pub struct PredictOptions {
 
 impl Default for PredictOptions {
     fn default() -> Self {
-        Self { tta: Tta::None, tile: TileOptions { size: [1024, 1024], overlap: 0.5 }, threshold: 0.5 }
+        Self {
+            tta: Tta::None,
+            tile: TileOptions { size: [1024, 1024], overlap: 0.5 },
+            threshold: 0.5,
+        }
     }
 }
 

@@ -53,7 +53,8 @@ fn the_threshold_is_inclusive_and_repeats_are_equal() {
     assert!(at(0.0).labels.ids.iter().all(|&id| id == 1));
     assert_eq!(at(0.5).labels, at(0.5).labels);
     let p = at(0.5);
-    for (id, probability) in p.labels.ids.iter().zip(p.probabilities.slice(ndarray::s![1, .., ..])) {
+    for (id, probability) in p.labels.ids.iter().zip(p.probabilities.slice(ndarray::s![1, .., ..]))
+    {
         assert_eq!(*id == 1, *probability >= 0.5);
     }
 }
@@ -68,9 +69,8 @@ fn tiles_that_see_enough_agree_with_the_whole_image() {
     };
     let tiled = predictor(None, &["bg", "a"], options).predict(&image).unwrap();
     assert_eq!(tiled.labels.ids.shape(), whole.labels.ids.shape());
-    let difference = |d: (usize, usize, usize)| {
-        (tiled.probabilities[d] - whole.probabilities[d]).abs()
-    };
+    let difference =
+        |d: (usize, usize, usize)| (tiled.probabilities[d] - whole.probabilities[d]).abs();
     let inner = (30..60).flat_map(|r| (40..80).map(move |c| (1, r, c)));
     let mean = inner.clone().map(difference).sum::<f32>() / inner.count() as f32;
     // Tile borders see zero padding where the whole image has pixels; their weight is small.

@@ -22,7 +22,9 @@ use named::{Named, PathMapper, PathVisitor};
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum WeightError {
     /// The file lacks a tensor.
-    #[error("the weights lack \"{name}\" of shape {shape:?}; they belong to another network or size")]
+    #[error(
+        "the weights lack \"{name}\" of shape {shape:?}; they belong to another network or size"
+    )]
     Missing {
         /// Official name.
         name: String,
@@ -90,7 +92,8 @@ pub fn import(model: Model, weights: &Weights) -> Result<Model, WeightError> {
             Some(_) => {}
         }
     }
-    let known = |name: &String| expected.contains_key(name) || name.ends_with("num_batches_tracked");
+    let known =
+        |name: &String| expected.contains_key(name) || name.ends_with("num_batches_tracked");
     if let Some(name) = weights.keys().find(|name| !known(name)) {
         return Err(WeightError::Unexpected(name.clone()));
     }

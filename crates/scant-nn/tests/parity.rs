@@ -40,7 +40,10 @@ fn unit(key: &str, count: usize) -> Vec<f32> {
 #[test]
 fn the_generator_gives_the_published_check_values() {
     let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(x, y)| (x - y).abs() < 1e-6);
-    assert!(close(&unit("open/input", 4), &[0.601_389_3, 0.009_629_13, -0.879_419_2, -0.237_240_91]));
+    assert!(close(
+        &unit("open/input", 4),
+        &[0.601_389_3, 0.009_629_13, -0.879_419_2, -0.237_240_91]
+    ));
     assert!(close(
         &unit("open/cotangent", 4),
         &[0.533_241_75, 0.839_384_2, 0.367_852_33, 0.100_245_595]
@@ -199,6 +202,9 @@ fn check(file: &Path, fixture: &Value, config: &ModelConfig) {
     // gradients differ from its float32 ones by up to 1.25e-3 on the `unet` fixture, and agree with
     // ours.
     assert!(within >= 0.9, "{name}: only {within:.2} of the gradients are within 1e-3");
-    assert!(worst_gradient <= 2e-3, "{name}: gradient of {parameter} differs by {worst_gradient:e}");
+    assert!(
+        worst_gradient <= 2e-3,
+        "{name}: gradient of {parameter} differs by {worst_gradient:e}"
+    );
     eprintln!("{name}: output {worst:.1e}, gradients {worst_gradient:.1e} relative");
 }

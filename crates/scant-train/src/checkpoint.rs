@@ -12,9 +12,9 @@ use scant_nn::loss::alpha::AlphaState;
 use scant_nn::weights::Weights;
 use serde::{Deserialize, Serialize};
 
+use crate::TrainError;
 use crate::means::Means;
 use crate::schedule::Schedule;
-use crate::TrainError;
 
 /// Position and logs of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -83,9 +83,7 @@ fn judge(
     }
     let discrepancy = match &options.discrepancy {
         None => BTreeMap::new(),
-        Some(config) => {
-            case_discrepancy(predictor, sample, config).map_err(|e| e.to_string())?
-        }
+        Some(config) => case_discrepancy(predictor, sample, config).map_err(|e| e.to_string())?,
     };
     let record = CaseRecord {
         id: sample.id.clone(),
@@ -139,10 +137,9 @@ pub fn validation_dice(
     let mut by_source: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for sample in samples {
         let Some(truth) = &sample.label else { continue };
-        let prediction = predictor.predict(&sample.image).map_err(|source| TrainError::Predict {
-            case: sample.id.to_string(),
-            source,
-        })?;
+        let prediction = predictor
+            .predict(&sample.image)
+            .map_err(|source| TrainError::Predict { case: sample.id.to_string(), source })?;
         for id in predictor.classes().foreground().filter(|&id| sample.annotated.has(id)) {
             let counts = Counts::of_class(&prediction.labels.ids.view(), &truth.ids.view(), id);
             let counts = counts.expect("a prediction has the size of its image");

@@ -14,6 +14,7 @@ use scant_infer::{ModelCard, PredictOptions, Predictor, Provenance, TileOptions}
 use scant_nn::weights::{self, Weights};
 use scant_nn::{Device, Model, ModelConfig};
 
+use crate::TrainError;
 use crate::average::Ema;
 use crate::checkpoint::{Checkpoint, State};
 use crate::evaluate::validation_dice;
@@ -22,7 +23,6 @@ use crate::objective::{DeviceBatch, objective};
 use crate::optimizer::{self, FlatGradients, Optimizer};
 use crate::recipe::Recipe;
 use crate::run_folder::RunFolder;
-use crate::TrainError;
 
 /// What is trained on and validated on.
 #[derive(Clone)]
@@ -316,7 +316,10 @@ impl Run<'_> {
         }
     }
 
-    fn validate(&self, weights: &Weights) -> Result<(Option<f64>, BTreeMap<String, f64>), TrainError> {
+    fn validate(
+        &self,
+        weights: &Weights,
+    ) -> Result<(Option<f64>, BTreeMap<String, f64>), TrainError> {
         if self.validation.is_empty() {
             return Ok((None, BTreeMap::new()));
         }
@@ -455,7 +458,11 @@ pub(crate) fn stream(recipe: &Recipe, data: &Data) -> Result<BatchStream, TrainE
         balance_sources: d.balance_sources,
     };
     BatchStream::new(Arc::clone(&data.train), config).map_err(|e| {
-        crate::RecipeError::Value { key: "data".into(), value: "{ .. }".into(), allowed: e.to_string() }
-            .into()
+        crate::RecipeError::Value {
+            key: "data".into(),
+            value: "{ .. }".into(),
+            allowed: e.to_string(),
+        }
+        .into()
     })
 }

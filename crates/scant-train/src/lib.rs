@@ -20,7 +20,9 @@ mod tensorboard;
 
 pub use average::Ema;
 pub use error::TrainError;
-pub use evaluate::{CaseOutcome, EvaluateOptions, case_discrepancy, evaluate_cases, validation_dice};
+pub use evaluate::{
+    CaseOutcome, EvaluateOptions, case_discrepancy, evaluate_cases, validation_dice,
+};
 pub use events::{Observer, Progress, Silent};
 pub use fit::{Data, Ended, FitOptions, Outcome, check, fit};
 pub use optimizer::Optimizer;

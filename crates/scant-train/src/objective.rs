@@ -166,7 +166,8 @@ pub(crate) fn discrepancy_per_tap(
         .zip(masks)
         .filter_map(|(tap, mask)| {
             let features = Features(tap.features.clone());
-            let term = feature_discrepancy(&region_features(&features, &mask, config.form), config.log());
+            let term =
+                feature_discrepancy(&region_features(&features, &mask, config.form), config.log());
             (term.contributed() > 0).then(|| (tap.name.clone(), scalar(&term.value)))
         })
         .collect()

@@ -51,7 +51,14 @@ impl Optimizer {
     }
 
     /// The change of one flattened parameter.
-    fn delta(&mut self, path: &str, value: &Tensor<1>, gradient: &Tensor<1>, decay: f64, lr: f64) -> Tensor<1> {
+    fn delta(
+        &mut self,
+        path: &str,
+        value: &Tensor<1>,
+        gradient: &Tensor<1>,
+        decay: f64,
+        lr: f64,
+    ) -> Tensor<1> {
         let g = match self.config.name {
             OptimizerName::Adamw => gradient.clone(),
             _ if decay > 0.0 => gradient.clone() + value.clone() * decay,
@@ -74,7 +81,8 @@ impl Optimizer {
             }
             OptimizerName::Adam | OptimizerName::Adamw => {
                 let zero = || Tensor::zeros_like(&g);
-                let m = self.first.remove(path).unwrap_or_else(zero) * BETA1 + g.clone() * (1.0 - BETA1);
+                let m = self.first.remove(path).unwrap_or_else(zero) * BETA1
+                    + g.clone() * (1.0 - BETA1);
                 let v = self.second.remove(path).unwrap_or_else(zero) * BETA2
                     + g.clone() * g.clone() * (1.0 - BETA2);
                 self.first.insert(path.to_owned(), m.clone());

@@ -22,11 +22,13 @@ impl RunFolder {
     pub fn create(root: &Path) -> Result<Self, TrainError> {
         let fail = |reason: String| TrainError::RunFolder { path: root.into(), reason };
         if root.exists() {
-            let mut entries = std::fs::read_dir(root)
-                .map_err(|e| fail(format!("exists and is not a readable folder ({e}); choose another with -o")))?;
+            let mut entries = std::fs::read_dir(root).map_err(|e| {
+                fail(format!("exists and is not a readable folder ({e}); choose another with -o"))
+            })?;
             if entries.next().is_some() {
                 return Err(fail(
-                    "exists already; continue it with --resume, or choose another folder with -o".into(),
+                    "exists already; continue it with --resume, or choose another folder with -o"
+                        .into(),
                 ));
             }
         }
@@ -47,6 +49,32 @@ impl RunFolder {
         }
         let reason = "is not a run folder (no recipe.toml); check the path".into();
         Err(TrainError::RunFolder { path: root.into(), reason })
+    }
+
+    /// Removes the temporary files that a killed process left in the middle of writing. Not to be
+    /// called while another process writes to the run.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed or such a file cannot be removed.
+    pub fn clear_remains(&self) -> Result<(), TrainError> {
+        let mut folders = vec![self.root.clone()];
+        while let Some(folder) = folders.pop() {
+            let fail = |e: std::io::Error| TrainError::RunFolder {
+                path: folder.clone(),
+                reason: format!("cannot be cleared of temporary files: {e}; check its permissions"),
+            };
+            for entry in std::fs::read_dir(&folder).map_err(fail)? {
+                let entry = entry.map_err(fail)?;
+                let name = entry.file_name();
+                let name = name.to_string_lossy();
+                if entry.file_type().map_err(fail)?.is_dir() {
+                    folders.push(entry.path());
+                } else if name.starts_with('.') && name.ends_with(".tmp") {
+                    std::fs::remove_file(entry.path()).map_err(fail)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The folder itself.

@@ -51,7 +51,14 @@ fn text(a: &str, b: &str, c: &Comparison) -> String {
         out += &format!("\n{title}: {} cases of {} groups\n", s.cases, s.groups);
         out += &format!(
             "  {:<12} {:>8} {:>8} {:>9} {:>21} {:>10} {:>10} {:>7}\n",
-            "metric", a_short(a), a_short(b), "diff", "95 % interval", "Wilcoxon p", "t-test p", "d_z"
+            "metric",
+            a_short(a),
+            a_short(b),
+            "diff",
+            "95 % interval",
+            "Wilcoxon p",
+            "t-test p",
+            "d_z"
         );
         let number = |v: Option<f64>, digits: usize| {
             v.map_or_else(|| "-".to_owned(), |v| format!("{v:.digits$}"))

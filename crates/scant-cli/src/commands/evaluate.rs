@@ -21,7 +21,10 @@ pub(crate) fn run(session: &Session, args: &EvaluateArgs) -> Result {
         nsd_tolerance: args.nsd_tolerance,
     };
     if !args.target.exists() {
-        return Err(Failure::usage(format!("{}: there is no such run, model or folder", args.target.display())));
+        return Err(Failure::usage(format!(
+            "{}: there is no such run, model or folder",
+            args.target.display()
+        )));
     }
     let run = RunFolder::open(&args.target).ok();
     let pool = match (&args.pool, &run) {
@@ -110,13 +113,14 @@ fn predictions(
 ) -> Result<Evaluation> {
     let mut records = Vec::with_capacity(cases.len());
     for case in 0..cases.len() {
-        let record = judged(open, cases, case, folder, &metrics).unwrap_or_else(|reason| CaseRecord {
-            id: cases.id(case).clone(),
-            distance_unit: "px".into(),
-            classes: Vec::new(),
-            discrepancy: BTreeMap::new(),
-            failure: Some(reason),
-        });
+        let record =
+            judged(open, cases, case, folder, &metrics).unwrap_or_else(|reason| CaseRecord {
+                id: cases.id(case).clone(),
+                distance_unit: "px".into(),
+                classes: Vec::new(),
+                discrepancy: BTreeMap::new(),
+                failure: Some(reason),
+            });
         records.push(record);
     }
     let protocol = judge::protocol(&metrics, 0.5, "none");

@@ -72,7 +72,10 @@ pub(crate) fn formats(args: &ListArgs) -> Result {
         return print_json(&all);
     }
     for f in formats {
-        println!("{:<6} read: {}\n{:6} write: {}\n{:6} {}", f.name, f.read, "", f.write, "", f.remarks);
+        println!(
+            "{:<6} read: {}\n{:6} write: {}\n{:6} {}",
+            f.name, f.read, "", f.write, "", f.remarks
+        );
     }
     Ok(())
 }

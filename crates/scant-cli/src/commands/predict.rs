@@ -16,8 +16,7 @@ pub(crate) fn run(session: &Session, args: &PredictArgs) -> Result {
     let (card, predictor) = load_predictor(session, &args.model, &args.predictor)?;
     let (inputs, missing) = inputs(&args.images)?;
     let targets = targets(&inputs, args)?;
-    std::fs::create_dir_all(&args.out)
-        .map_err(|e| unwritable(&args.out, &e))?;
+    std::fs::create_dir_all(&args.out).map_err(|e| unwritable(&args.out, &e))?;
     let mut done = Vec::new();
     let mut failed: Vec<(PathBuf, String)> = missing;
     for (image, mask) in &targets {
@@ -84,9 +83,7 @@ fn inputs(paths: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<(PathBuf, String)>)> {
 /// By extension, so that a damaged image in a folder is reported rather than overlooked.
 fn is_image(path: &Path) -> bool {
     let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-    extension.is_some_and(|e| {
-        ["png", "jpg", "jpeg", "bmp", "tif", "tiff"].contains(&e.as_str())
-    })
+    extension.is_some_and(|e| ["png", "jpg", "jpeg", "bmp", "tif", "tiff"].contains(&e.as_str()))
 }
 
 /// Where each mask goes; refuses names that would meet and masks that are there already.
@@ -133,8 +130,7 @@ fn one(
     probabilities: bool,
 ) -> std::result::Result<(), String> {
     let pixels = scant_io::read_image(image, &Limits::default()).map_err(|e| e.to_string())?;
-    let found =
-        predictor.predict(&pixels).map_err(|e| format!("{}: {e}", image.display()))?;
+    let found = predictor.predict(&pixels).map_err(|e| format!("{}: {e}", image.display()))?;
     write(card, &found, mask, probabilities).map_err(|e| e.error.to_string())
 }
 

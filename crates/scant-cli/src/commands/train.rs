@@ -124,6 +124,7 @@ fn resumed(session: &Session, args: &TrainArgs, path: &Path) -> Result<Plan> {
     let split = Split::read(&folder.split())?;
     split.check(&open.catalog)?;
     let data = data(&open, &split)?;
+    folder.clear_remains()?;
     Ok(Plan { recipe, open, split, data, folder, resume: true, evaluate: !args.no_evaluate })
 }
 
@@ -205,8 +206,7 @@ fn finish(session: &Session, plan: &Plan, record: &mut RunRecord, test: &PoolCas
     if test.entries().is_empty() {
         record.warnings.push("the split has no test part: nothing was evaluated".into());
     } else {
-        let plain =
-            PredictorArgs { tta: TtaArg::None, tile: None, overlap: 0.5, threshold: None };
+        let plain = PredictorArgs { tta: TtaArg::None, tile: None, overlap: 0.5, threshold: None };
         let (_, predictor) = load_predictor(session, &plan.folder.model(), &plain)?;
         let masks = root.join("predictions/test");
         let metrics = MetricOptions::default();
@@ -231,10 +231,12 @@ fn mask_values(pool: &Pool) -> Vec<u8> {
     let of = |values: &ValueMap| -> Option<Vec<u8>> {
         let value = |id: usize| {
             let listed = values.iter().filter(|(_, class)| usize::from(*class) == id);
-            listed.filter_map(|(value, _)| match value {
-                MaskValue::Level(n) => u8::try_from(n).ok(),
-                MaskValue::Colour(_) => None,
-            }).min()
+            listed
+                .filter_map(|(value, _)| match value {
+                    MaskValue::Level(n) => u8::try_from(n).ok(),
+                    MaskValue::Colour(_) => None,
+                })
+                .min()
         };
         (0..pool.classes.len()).map(value).collect()
     };

@@ -64,7 +64,8 @@ impl Case {
                                     }
                                     let xi = ((b * inputs + i) * rows + ir) * columns + ic;
                                     let wi = ((o * inputs + i) * kernel + ky) * kernel + kx;
-                                    let (x, w) = (f64::from(self.x[xi]), f64::from(self.weight[wi]));
+                                    let (x, w) =
+                                        (f64::from(self.x[xi]), f64::from(self.weight[wi]));
                                     y[at] += x * w;
                                     dx[xi] += dy * w;
                                     dw[wi] += dy * x;

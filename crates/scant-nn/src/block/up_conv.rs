@@ -31,7 +31,8 @@ impl UpConv {
     /// - output: `[batch, output, 2 rows, 2 columns]`
     #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let options = InterpolateOptions::new(InterpolateMode::Nearest).with_scale_factor([2.0, 2.0]);
+        let options =
+            InterpolateOptions::new(InterpolateMode::Nearest).with_scale_factor([2.0, 2.0]);
         relu(self.norm.forward(self.conv.forward(interpolate(x, options))))
     }
 

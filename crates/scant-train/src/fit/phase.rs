@@ -6,11 +6,11 @@ use scant_nn::loss::alpha::AlphaProgress;
 use scant_nn::weights::{self, Weights};
 
 use super::Run;
+use crate::TrainError;
 use crate::average::Ema;
 use crate::optimizer::Optimizer;
 use crate::recipe::{From, Phase};
 use crate::schedule::Schedule;
-use crate::TrainError;
 
 impl Run<'_> {
     /// Resets what starts anew in each phase.

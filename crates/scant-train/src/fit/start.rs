@@ -7,6 +7,7 @@ use scant_core::{PhaseRecord, RunRecord};
 use scant_nn::weights;
 
 use super::{Data, FitOptions, Run, check, stream};
+use crate::TrainError;
 use crate::average::Ema;
 use crate::checkpoint::{Checkpoint, State};
 use crate::events::Observer;
@@ -15,7 +16,6 @@ use crate::optimizer::Optimizer;
 use crate::recipe::{LimitSection, Recipe};
 use crate::run_folder::RunFolder;
 use crate::schedule::Schedule;
-use crate::TrainError;
 
 impl<'a> Run<'a> {
     pub(super) fn start(
@@ -107,7 +107,10 @@ impl<'a> Run<'a> {
             .map(|e| Ema::restore(e.decay, self.state.ema_updates, &checkpoint.ema, &self.device));
         let where_to = if self.state.finished {
             let why = self.state.phases[self.state.phase].ended.as_deref().unwrap_or("finished");
-            format!("training is over already ({why}, step {}); nothing to continue", self.state.step)
+            format!(
+                "training is over already ({why}, step {}); nothing to continue",
+                self.state.step
+            )
         } else {
             format!(
                 "continuing at step {} (phase {}, epoch {}, batch {})",
