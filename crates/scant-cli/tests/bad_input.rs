@@ -1,6 +1,8 @@
 //! Bad input of every kind: the right exit code, one error that names the file and the remedy,
 //! nothing on standard output, and nothing written.
 
+#![allow(clippy::unwrap_used)] // As in tests, so in what tests share.
+
 #[path = "scratch/scratch.rs"]
 mod scratch;
 

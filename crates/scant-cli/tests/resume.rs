@@ -1,6 +1,7 @@
 //! A run is a function of pool, recipe, seed and threads: killed, interrupted or left alone, it ends
 //! in the same bits.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used)] // As in tests, so in what tests share.
 
 #[path = "scratch/scratch.rs"]
 mod scratch;

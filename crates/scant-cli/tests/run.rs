@@ -1,5 +1,7 @@
 //! The way of a user: a generated pool, training, and everything that is done with a run after.
 
+#![allow(clippy::unwrap_used)] // As in tests, so in what tests share.
+
 #[path = "scratch/scratch.rs"]
 mod scratch;
 

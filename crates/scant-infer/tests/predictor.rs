@@ -1,4 +1,5 @@
 //! What a prediction must keep, whatever the network says.
+#![allow(clippy::unwrap_used)] // helpers of tests
 
 use ndarray::Array3;
 use scant_core::{Image, LabelSpace, PixelType};

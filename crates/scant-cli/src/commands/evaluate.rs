@@ -42,7 +42,7 @@ pub(crate) fn run(session: &Session, args: &EvaluateArgs) -> Result {
         _ => None,
     };
     let ids = chosen(&open, split.as_ref(), args.part)?;
-    let cases = PoolCases::new(&open.pool, &open.catalog, &ids, open.limits.clone())?;
+    let cases = PoolCases::new(&open.pool, &open.catalog, &ids, open.limits)?;
     let is_model = run.is_some() || args.target.is_file();
     let evaluation = if is_model {
         let (card, predictor) = load_predictor(session, &args.target, &args.predictor)?;

@@ -107,7 +107,7 @@ fn data(open: &OpenPool, split: &Split) -> Result<Data> {
 }
 
 fn cases(open: &OpenPool, ids: &[SampleId]) -> Result<PoolCases> {
-    Ok(PoolCases::new(&open.pool, &open.catalog, ids, open.limits.clone())?)
+    Ok(PoolCases::new(&open.pool, &open.catalog, ids, open.limits)?)
 }
 
 fn resumed(session: &Session, args: &TrainArgs, path: &Path) -> Result<Plan> {

@@ -38,6 +38,7 @@ impl Case {
     }
 
     /// Output, and gradients of input, weight and bias of `sum(output * dy)`, by their definition.
+    #[allow(clippy::needless_range_loop)] // the sum as it is written on paper
     fn literal(&self) -> [Vec<f64>; 4] {
         let Sizes { inputs, outputs, rows, columns, kernel } = self.s;
         let pad = kernel / 2;
