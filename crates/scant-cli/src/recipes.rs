@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(found, ALL.iter().map(|r| r.name).collect::<Vec<_>>());
         for recipe in ALL {
             Recipe::parse(recipe.text, &[]).unwrap_or_else(|e| panic!("{}: {e}", recipe.name));
-            for word in ["# Paper", "# Command", "# Time", "# Score"] {
+            for word in ["# Command", "# Time", "# Score"] {
                 assert!(recipe.text.contains(word), "{} lacks {word}", recipe.name);
             }
         }

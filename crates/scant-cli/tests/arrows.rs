@@ -197,7 +197,8 @@ fn the_table_itself_keeps_the_plan() {
             assert!(allowed.contains_key(target), "{room} -> {target}: no such room");
         }
     }
-    let burn: BTreeSet<String> = ["cli", "infer", "nn", "train"].map(String::from).into();
+    let burn: BTreeSet<String> =
+        ["cli", "infer", "kernels", "nn", "train"].map(String::from).into();
     let walls = table(&page, "walls").unwrap();
     assert_eq!(walls["burn"], burn);
     assert_eq!(walls["burn-*"], burn);
