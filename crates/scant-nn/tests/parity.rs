@@ -3,7 +3,7 @@
 //! Fixtures: every `*.json` that describes a model in the folder named by `SCANT_PARITY` (default
 //! `../shared/parity` beside the project). Weights are generated from tensor names, so a wrong name
 //! mapping shows at once; salt, sizes and names are read from the file.
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // helpers of tests
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
