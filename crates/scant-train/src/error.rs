@@ -56,7 +56,7 @@ pub enum TrainError {
     /// The loss is not a number any more.
     #[error(
         "the loss became {value} in phase \"{phase}\", epoch {epoch}, step {step}, on the batch {batch}; \
-         the last good checkpoint is kept. Look at these files, lower optim.lr, or set optim.clip_norm"
+         checkpoints written before stay as they are. Look at these files, lower optim.lr, or set optim.clip_norm"
     )]
     NotFinite {
         /// The value.
