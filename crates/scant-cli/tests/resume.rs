@@ -299,7 +299,7 @@ fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint() {
     let train_images = scratch.part("lost/run", "train");
     said.refused(
         1,
-        &["phase \"discrepancy\", epoch 1", "the last good checkpoint is kept", "lower"],
+        &["phase \"discrepancy\", epoch 1", "checkpoints written before stay as they are", "lower"],
     );
     let named = |said: &str| {
         let named = train_images.iter().filter(|(s, stem)| said.contains(&format!("{s}/{stem}")));
