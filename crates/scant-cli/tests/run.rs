@@ -369,3 +369,35 @@ fn every_command_has_help_completions_and_a_manual_page() {
     }
     assert!(scratch.ok("--version").stdout.starts_with("scant "));
 }
+
+#[test]
+fn a_discrepancy_that_does_nothing_is_said_and_recorded() {
+    let scratch = Scratch::new();
+    let with = |alpha: &str| {
+        format!(
+            "\n[[phase]]\nname = \"fd\"\nepochs = 1\n\
+             loss = {{ dice = 1.0, feature_discrepancy = {{ form = \"pixel-mean\", alpha = {alpha} }} }}\n"
+        )
+    };
+    let tiny = scratch.text("tiny.toml");
+    let warnings = |alpha: &str, run: &str| -> (String, Vec<String>) {
+        scratch.write("fd.toml", format!("{tiny}{}", with(alpha)).as_bytes());
+        let said = scratch.ok(&format!("train pool --recipe fd.toml --no-evaluate -o {run}"));
+        let record = scratch.json(&format!("{run}/record.json"));
+        let all = record["warnings"].as_array().unwrap().iter();
+        (said.stderr, all.map(|w| w.as_str().unwrap().to_owned()).collect())
+    };
+    let inert = "{ rule = \"fixed\", value = 0.0 }";
+    let (stderr, recorded) = warnings(inert, "inert");
+    assert!(stderr.contains("is expected to stay inert"), "{stderr}");
+    assert!(stderr.contains("every alpha stayed 0"), "{stderr}");
+    assert_eq!(recorded.iter().filter(|w| w.contains("\"fd\"")).count(), 2, "{recorded:?}");
+
+    let (stderr, recorded) = warnings("{ rule = \"fixed\", value = 1e-9 }", "tiny");
+    assert!(stderr.contains("as good as nothing"), "{stderr}");
+    assert_eq!(recorded.iter().filter(|w| w.contains("\"fd\"")).count(), 1, "{recorded:?}");
+
+    let (stderr, recorded) = warnings("{ rule = \"fixed\", value = 0.5 }", "active");
+    assert!(!stderr.contains("fd\""), "{stderr}");
+    assert!(recorded.iter().all(|w| !w.contains("\"fd\"")), "{recorded:?}");
+}

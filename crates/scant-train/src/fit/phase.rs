@@ -12,6 +12,9 @@ use crate::optimizer::Optimizer;
 use crate::recipe::{From, Phase};
 use crate::schedule::Schedule;
 
+/// A term below this share of the loss at the end of its phase is called inert.
+const INERT_SHARE: f64 = 1e-3;
+
 impl Run<'_> {
     /// Resets what starts anew in each phase.
     pub(super) fn begin_phase(&mut self, index: usize) {
@@ -80,17 +83,34 @@ impl Run<'_> {
         }
     }
 
+    /// Why the feature discrepancy of the current phase did nothing, if it did nothing.
+    fn inertia(&self, phase: &str) -> Option<String> {
+        let advice = "choose another alpha rule or form";
+        if !self.state.alpha_active {
+            return Some(format!(
+                "phase \"{phase}\": the feature discrepancy was asked for but every alpha stayed 0, \
+                 so it contributed nothing; {advice}"
+            ));
+        }
+        let loss = &self.state.phases[self.state.phase].epochs.last()?.loss;
+        let share = loss.get("feature_discrepancy")?.abs() / loss.get("total")?.abs();
+        (share < INERT_SHARE).then(|| {
+            format!(
+                "phase \"{phase}\": the feature discrepancy ended as {:.4} % of the loss, which is as \
+                 good as nothing; {advice}",
+                share * 100.0
+            )
+        })
+    }
+
     /// Closes the current phase and prepares the next, or the end.
     pub(super) fn end_phase(&mut self, why: &str) -> Result<(), TrainError> {
         let index = self.state.phase;
         let phase = self.recipe.phase[index].clone();
         self.state.phases[index].ended = Some(why.to_owned());
-        if phase.loss.feature_discrepancy.is_some() && !self.state.alpha_active {
-            let message = format!(
-                "phase \"{}\": the feature discrepancy was asked for but every alpha stayed 0, so it \
-                 contributed nothing; choose another alpha rule or form",
-                phase.name
-            );
+        if phase.loss.feature_discrepancy.is_some()
+            && let Some(message) = self.inertia(&phase.name)
+        {
             self.warn(message);
         }
         if self.state.phases[index].best_epoch.is_none() {
