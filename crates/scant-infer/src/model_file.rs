@@ -161,19 +161,8 @@ pub fn save(path: &Path, card: &ModelCard, weights: &Weights) -> Result<(), Mode
 /// # Errors
 /// When the file is missing, truncated, foreign, or does not fit its own card.
 pub fn load(path: &Path, device: &Device) -> Result<(ModelCard, Model), ModelFileError> {
-    let bytes =
-        std::fs::read(path).map_err(|source| ModelFileError::Read { path: path.into(), source })?;
-    let corrupt = |e: safetensors::SafeTensorError| ModelFileError::Corrupt {
-        path: path.into(),
-        reason: e.to_string(),
-    };
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(corrupt)?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(corrupt)?;
-    let json = header
-        .metadata()
-        .as_ref()
-        .and_then(|m| m.get(KEY))
-        .ok_or_else(|| ModelFileError::NoCard { path: path.into() })?;
+    let (weights, metadata) = load_tensors(path)?;
+    let json = metadata.get(KEY).ok_or_else(|| ModelFileError::NoCard { path: path.into() })?;
     let bad_card = |reason: String| ModelFileError::Card { path: path.into(), reason };
     let card: ModelCard = serde_json::from_str(json).map_err(|e| bad_card(e.to_string()))?;
     if card.schema != ModelCard::SCHEMA {
@@ -187,8 +176,6 @@ pub fn load(path: &Path, device: &Device) -> Result<(ModelCard, Model), ModelFil
             "its network, classes and preprocessing contradict each other".into(),
         ));
     }
-    let weights = host_tensors(&tensors)
-        .map_err(|reason| ModelFileError::Corrupt { path: path.into(), reason })?;
     let model = card
         .model
         .init(device, 0)
