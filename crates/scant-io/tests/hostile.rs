@@ -5,7 +5,6 @@
 
 use std::io::Cursor;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use image::{ExtendedColorType, ImageFormat};
 use scant_core::PixelType;
@@ -152,7 +151,6 @@ fn announced_sizes_are_refused_before_memory_is_taken() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("bomb.png");
     let limits = Limits::default();
-    let start = Instant::now();
     for (w, h) in [(60_000, 60_000), (1, 40_000), (32_768, 32_768), (2_147_483_647, 1)] {
         std::fs::write(&path, lying_png(w, h)).unwrap();
         for e in [
@@ -167,7 +165,6 @@ fn announced_sizes_are_refused_before_memory_is_taken() {
     std::fs::write(&path, lying_png(16_384, 16_384)).unwrap();
     let e = read_image(&path, &limits).unwrap_err();
     assert!(matches!(e, IoError::Corrupt { .. }), "{e}");
-    assert!(start.elapsed() < Duration::from_millis(500), "took {:?}", start.elapsed());
 }
 
 #[test]
