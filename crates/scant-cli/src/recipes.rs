@@ -79,6 +79,8 @@ mod tests {
         assert_eq!(found, ALL.iter().map(|r| r.name).collect::<Vec<_>>());
         for recipe in ALL {
             Recipe::parse(recipe.text, &[]).unwrap_or_else(|e| panic!("{}: {e}", recipe.name));
+            let origin = ["# Paper", "# Why"].iter().any(|word| recipe.text.contains(word));
+            assert!(origin, "{} says neither its paper nor why it is there", recipe.name);
             for word in ["# Command", "# Time", "# Score"] {
                 assert!(recipe.text.contains(word), "{} lacks {word}", recipe.name);
             }
