@@ -46,6 +46,9 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Write the HTML report of one or more runs
     Report(ReportArgs),
+    /// Seconds, arithmetic and memory of a network on this machine
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// The architectures of this build
     Models(ListArgs),
     /// The loss terms of this build
@@ -263,6 +266,104 @@ pub(crate) struct ReportArgs {
     /// The file to write [default: report.html in the first run]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// A training step: forward, loss, backward and optimiser, on one generated batch
+    Step(BenchStepArgs),
+    /// A forward pass as in prediction, without gradients
+    Infer(BenchInferArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchStepArgs {
+    #[command(flatten)]
+    pub(crate) net: BenchNetArgs,
+    /// Images per step
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: u32,
+    /// Loss terms with weight 1, joined by "-": dice, bce, ce, iou [default: that of the recipes]
+    #[arg(long, value_name = "TERM-TERM")]
+    pub(crate) loss: Option<String>,
+    /// Add the feature discrepancy on every tap
+    #[arg(long)]
+    pub(crate) fd: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchInferArgs {
+    #[command(flatten)]
+    pub(crate) net: BenchNetArgs,
+    /// Images per pass
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: u32,
+}
+
+/// Which network, and how often.
+#[derive(Debug, Args)]
+pub(crate) struct BenchNetArgs {
+    /// Architecture, see `scant models`
+    #[arg(long, default_value = "unet", value_name = "NAME")]
+    pub(crate) model: String,
+    /// Channels of the first stage [default: that of the recipes]
+    #[arg(long, value_name = "N")]
+    pub(crate) width: Option<u32>,
+    /// How often the image is halved [default: that of the recipes]
+    #[arg(long, value_name = "N")]
+    pub(crate) depth: Option<u32>,
+    /// Side of the images, or rows and columns
+    #[arg(long, default_value = "256", value_name = "N|HxW", value_parser = bench_size)]
+    pub(crate) size: [usize; 2],
+    /// Channels of the images: 1 or 3
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(crate) channels: u32,
+    /// Classes with the background; two of them are one logit
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(2..=255))]
+    pub(crate) classes: u32,
+    /// Numbers to compute with
+    #[arg(long, value_enum, default_value = "fp32")]
+    pub(crate) precision: PrecisionArg,
+    /// How often to measure
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) repeats: u32,
+    /// How often to run before that, unmeasured
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub(crate) warmup: u32,
+    /// Machine-readable output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PrecisionArg {
+    Fp32,
+    Bf16,
+}
+
+impl PrecisionArg {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
+
+/// `256` or `192x256`.
+fn bench_size(text: &str) -> Result<[usize; 2], String> {
+    let side = |text: &str| match text.parse() {
+        Ok(n @ 1..=16_384) => Ok(n),
+        _ => Err(format!("\"{text}\" is no side from 1 to 16384; write 256 or 192x256")),
+    };
+    match text.split_once('x') {
+        None => side(text).map(|n| [n, n]),
+        Some((rows, columns)) => Ok([side(rows)?, side(columns)?]),
+    }
 }
 
 #[derive(Debug, Args)]

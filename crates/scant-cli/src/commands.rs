@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod bench;
 mod compare;
 mod demo;
 mod evaluate;
@@ -26,6 +27,7 @@ pub(crate) fn run(cli: &Cli) -> Result {
         Command::Predict(args) => predict::run(&session()?, args),
         Command::Compare(args) => compare::run(args),
         Command::Report(args) => report::run(args),
+        Command::Bench(command) => bench::run(&session()?, command),
         Command::Models(args) => list::models(args),
         Command::Losses(args) => list::losses(args),
         Command::Recipes(args) => list::recipes(args),

@@ -346,6 +346,7 @@ fn every_command_has_help_completions_and_a_manual_page() {
         "predict",
         "compare",
         "report",
+        "bench",
         "models",
         "losses",
         "recipes",

@@ -6,10 +6,12 @@
 
 mod model_file;
 mod predictor;
+mod repeated;
 mod tile;
 mod tta;
 
 pub use model_file::{ModelCard, ModelFileError, Provenance, load, load_tensors, save, to_bytes};
 pub use predictor::{PredictError, PredictOptions, Prediction, Predictor};
+pub use repeated::RepeatedForward;
 pub use tile::TileOptions;
 pub use tta::Tta;

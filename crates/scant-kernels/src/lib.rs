@@ -5,6 +5,27 @@
 //! hurts; tensors of any other device go to burn's own operators.
 
 mod conv;
+mod conv_norm;
+mod convolution;
+mod device;
 mod im2col;
+mod losses;
+mod moments;
+mod pooling;
+mod resample;
 
 pub use conv::conv2d_same;
+pub use conv_norm::{
+    BatchStatistics, ConvNorm, NormActivation, conv_norm, conv_norm_infer, conv_norm_twice,
+};
+pub use convolution::{
+    ConvOptions, ConvTransposeOptions, conv_transpose2d, conv_transpose3d, conv2d, conv3d,
+};
+pub use scant_compute::bf16::Precision;
+pub use device::on_cpu;
+pub use losses::{PixelSums, Terms, segmentation_sums};
+pub use moments::{Tap, masked_sums, tap};
+pub use pooling::{avg_pool2d, avg_pool3d, max_pool2d, max_pool3d};
+pub use resample::{
+    upsample_bilinear2d, upsample_nearest2d, upsample_nearest3d, upsample_trilinear3d,
+};

@@ -1,13 +1,18 @@
 //! Layers that several networks share.
 
 mod conv;
+mod convolution;
+mod conv_norm;
 mod double_conv;
 mod encoder;
 mod gate;
+mod transposed_convolution;
 mod up_conv;
 
 pub use conv::Conv;
+pub use convolution::{Conv2d, Conv3d, ConvShape};
 pub use double_conv::DoubleConv;
 pub use encoder::Encoder;
 pub use gate::AttentionGate;
+pub use transposed_convolution::{ConvTranspose2d, ConvTranspose3d, ConvTransposeShape};
 pub use up_conv::UpConv;

@@ -1,6 +1,7 @@
 //! Architectures, by name.
 
 mod attention_unet;
+mod flops;
 mod unet;
 
 use burn::module::Module;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use attention_unet::AttentionUNet;
+pub use flops::Flops;
 pub use unet::UNet;
 
 use crate::SegOutput;
@@ -116,6 +118,9 @@ pub struct ModelInfo {
     pub paper: &'static str,
     /// Trainable parameters of the published configuration, 3 channels to 1 logit.
     pub parameters: u64,
+    /// Floating-point operations of a forward pass of that configuration at 256 x 256, see
+    /// [`ModelConfig::flops`].
+    pub flops_256: u64,
     /// Constraints on the input.
     pub input: &'static str,
     /// Taps of the published configuration.
@@ -127,11 +132,13 @@ pub struct ModelInfo {
 pub fn catalogue() -> Vec<ModelInfo> {
     let taps = UNetConfig::default().tap_names();
     let input = "any size (padded inside to a multiple of 2^depth), any channels";
+    let flops_256 = |config: ModelConfig| config.flops([256, 256]).forward;
     vec![
         ModelInfo {
             name: "unet",
             paper: "Ronneberger et al. 2015, arXiv:1505.04597; with batch norm as LeeJunHyun/Image_Segmentation",
             parameters: 34_527_041,
+            flops_256: flops_256(ModelConfig::UNet(UNetConfig::default())),
             input,
             taps: taps.clone(),
         },
@@ -139,6 +146,7 @@ pub fn catalogue() -> Vec<ModelInfo> {
             name: "attention-unet",
             paper: "Oktay et al. 2018, arXiv:1804.03999; additive gates as LeeJunHyun/Image_Segmentation",
             parameters: 34_878_573,
+            flops_256: flops_256(ModelConfig::AttentionUNet(UNetConfig::default())),
             input,
             taps,
         },

@@ -19,10 +19,11 @@ use crate::average::Ema;
 use crate::checkpoint::{Checkpoint, State};
 use crate::evaluate::validation_dice;
 use crate::events::{Observer, Progress};
-use crate::objective::{DeviceBatch, objective};
+use crate::objective::DeviceBatch;
 use crate::optimizer::{self, FlatGradients, Optimizer};
 use crate::recipe::Recipe;
 use crate::run_folder::RunFolder;
+use crate::step::{apply, differentiate};
 
 /// What is trained on and validated on.
 #[derive(Clone)]
@@ -183,12 +184,12 @@ impl Run<'_> {
             let alpha: BTreeMap<String, f64> =
                 self.state.alpha.iter().map(|(k, v)| (k.clone(), v.alpha)).collect();
             let draw = self.recipe.seed ^ self.state.step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            let loss = objective(&self.model, &device_batch, &phase.loss, &alpha, draw);
+            let (loss, found) =
+                differentiate(&self.model, &device_batch, &phase.loss, &alpha, draw);
             let total = loss.terms["total"];
-            if !total.is_finite() {
+            let Some(found) = found else {
                 return Err(self.not_finite(total, &phase.name, &batch.ids));
-            }
-            let found = optimizer::collect(&self.model, &loss.total.backward());
+            };
             optimizer::accumulate(&mut gradients, found);
             gathered += 1;
             self.state.batch += 1;
@@ -236,18 +237,11 @@ impl Run<'_> {
     }
 
     /// Averages, clips and applies gathered gradients; the norm before clipping.
-    fn update(&mut self, mut gradients: FlatGradients, gathered: usize) -> f64 {
-        if gathered > 1 {
-            optimizer::scale(&mut gradients, 1.0 / gathered as f64);
-        }
-        let norm = optimizer::norm(&gradients);
+    fn update(&mut self, gradients: FlatGradients, gathered: usize) -> f64 {
         let clip = self.recipe.optim.clip_norm;
-        if clip > 0.0 && norm > clip {
-            optimizer::scale(&mut gradients, clip / norm);
-        }
+        let lr = self.state.schedule.lr(self.state.phase_step);
+        let norm = apply(&mut self.model, &mut self.optimizer, gradients, gathered, clip, lr);
         if norm.is_finite() {
-            let lr = self.state.schedule.lr(self.state.phase_step);
-            self.model = self.optimizer.step(self.model.clone(), &gradients, lr);
             if let Some(ema) = &mut self.ema {
                 ema.update(&self.model);
             }

@@ -16,6 +16,7 @@ mod optimizer;
 mod recipe;
 mod run_folder;
 mod schedule;
+mod step;
 mod tensorboard;
 
 pub use average::Ema;
@@ -32,3 +33,4 @@ pub use recipe::{
 };
 pub use run_folder::RunFolder;
 pub use schedule::Schedule;
+pub use step::RepeatedStep;

@@ -19,6 +19,7 @@ use scant_nn::{Model, SegOutput};
 use crate::recipe::PhaseLoss;
 
 /// A batch on the device.
+#[derive(Debug)]
 pub(crate) struct DeviceBatch {
     pub(crate) images: Tensor<4>,
     pub(crate) target: Target,

@@ -17,7 +17,11 @@ pub(crate) fn models(args: &ListArgs) -> Result {
         return print_json(&models);
     }
     for m in models {
-        println!("{:<16} {:>6.1} M parameters  {}", m.name, m.parameters as f64 / 1e6, m.paper);
+        let (millions, giga) = (m.parameters as f64 / 1e6, m.flops_256 as f64 / 1e9);
+        println!(
+            "{:<16} {millions:>6.1} M parameters  {giga:>6.1} GFLOP at 256 x 256  {}",
+            m.name, m.paper
+        );
         println!("{:16} input: {}", "", m.input);
         println!("{:16} taps:  {}", "", m.taps.join(" "));
     }

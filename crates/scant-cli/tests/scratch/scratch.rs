@@ -31,10 +31,15 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     pub(crate) fn new() -> Self {
-        let scratch = Self { folder: TempDir::new().expect("a temporary folder") };
+        let scratch = Self::empty();
         scratch.write("tiny.toml", TINY.as_bytes());
         scratch.ok("demo --data-only pool --sites 2 --images 8 --size 48");
         scratch
+    }
+
+    /// A folder with nothing in it.
+    pub(crate) fn empty() -> Self {
+        Self { folder: TempDir::new().expect("a temporary folder") }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

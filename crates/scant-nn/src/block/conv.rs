@@ -31,4 +31,14 @@ impl Conv {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         scant_kernels::conv2d_same(x, self.weight.val(), self.bias.val())
     }
+
+    /// Weight `[output, input, k, k]` and bias `[output]`.
+    pub(super) fn parameters(&self) -> (Tensor<4>, Tensor<1>) {
+        (self.weight.val(), self.bias.val())
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_weight(&mut self, weight: Tensor<4>) {
+        self.weight = Param::from_tensor(weight);
+    }
 }

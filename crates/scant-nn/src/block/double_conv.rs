@@ -2,10 +2,10 @@
 
 use burn::module::Module;
 use burn::nn::{BatchNorm, BatchNormConfig};
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 use super::Conv;
+use super::conv_norm::conv_norm_relu;
 
 /// conv3x3 → batch norm → ReLU, twice (`conv_block` of LeeJunHyun/Image_Segmentation).
 #[derive(Module, Debug)]
@@ -33,8 +33,7 @@ impl DoubleConv {
     /// - output: `[batch, output, rows, columns]`
     #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = relu(self.norm1.forward(self.conv1.forward(x)));
-        relu(self.norm2.forward(self.conv2.forward(x)))
+        conv_norm_relu(x, [(&self.conv1, &self.norm1), (&self.conv2, &self.norm2)])
     }
 
     /// Official name of a parameter below this block's `conv` sequence, e.g. `conv1` → `0`.

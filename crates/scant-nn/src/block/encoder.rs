@@ -1,8 +1,8 @@
 //! The contracting path of a U-Net.
 
 use burn::module::Module;
-use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
+use scant_kernels::max_pool2d;
 
 use super::DoubleConv;
 use crate::Tap;
@@ -11,7 +11,6 @@ use crate::Tap;
 #[derive(Module, Debug)]
 pub struct Encoder {
     stages: Vec<DoubleConv>,
-    pool: MaxPool2d,
 }
 
 impl Encoder {
@@ -19,10 +18,7 @@ impl Encoder {
     #[must_use]
     pub fn new(input: usize, channels: &[usize], device: &Device) -> Self {
         let inputs = std::iter::once(input).chain(channels.iter().copied());
-        Self {
-            stages: inputs.zip(channels).map(|(i, &o)| DoubleConv::new(i, o, device)).collect(),
-            pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
-        }
+        Self { stages: inputs.zip(channels).map(|(i, &o)| DoubleConv::new(i, o, device)).collect() }
     }
 
     /// # Shapes
@@ -35,7 +31,7 @@ impl Encoder {
         for (level, stage) in self.stages.iter().enumerate() {
             let input = match taps.last() {
                 None => image.clone(),
-                Some(above) => self.pool.forward(above.features.clone()),
+                Some(above) => max_pool2d(above.features.clone(), [2, 2], [2, 2], [0, 0]),
             };
             let last = level + 1 == self.stages.len();
             let name = if last { "bottleneck".into() } else { format!("enc{}", level + 1) };

@@ -6,6 +6,7 @@ use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Tensor};
 
 use super::Conv;
+use super::conv_norm::normalise;
 
 /// Additive attention on a skip connection (Oktay et al. 2018, arXiv:1804.03999, eq. 1-2; layer
 /// layout of LeeJunHyun/Image_Segmentation `Attention_block`).
@@ -44,9 +45,9 @@ impl AttentionGate {
     /// - output: `[batch, channels, rows, columns]`
     #[must_use]
     pub fn forward(&self, gating: Tensor<4>, skip: Tensor<4>) -> Tensor<4> {
-        let g = self.gating_norm.forward(self.gating.forward(gating));
-        let x = self.skip_norm.forward(self.skip.forward(skip.clone()));
-        let psi = sigmoid(self.psi_norm.forward(self.psi.forward(relu(g + x)))); // [B, 1, H, W]
+        let g = normalise(&self.gating_norm, self.gating.forward(gating));
+        let x = normalise(&self.skip_norm, self.skip.forward(skip.clone()));
+        let psi = sigmoid(normalise(&self.psi_norm, self.psi.forward(relu(g + x)))); // [B, 1, H, W]
         skip * psi
     }
 

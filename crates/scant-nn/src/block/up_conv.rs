@@ -2,12 +2,11 @@
 
 use burn::module::Module;
 use burn::nn::{BatchNorm, BatchNormConfig};
-use burn::tensor::activation::relu;
-use burn::tensor::module::interpolate;
-use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
+use scant_kernels::upsample_nearest2d;
 
 use super::Conv;
+use super::conv_norm::conv_norm_relu;
 
 /// nearest x2 → conv3x3 → batch norm → ReLU (`up_conv` of LeeJunHyun/Image_Segmentation).
 #[derive(Module, Debug)]
@@ -31,9 +30,9 @@ impl UpConv {
     /// - output: `[batch, output, 2 rows, 2 columns]`
     #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let options =
-            InterpolateOptions::new(InterpolateMode::Nearest).with_scale_factor([2.0, 2.0]);
-        relu(self.norm.forward(self.conv.forward(interpolate(x, options))))
+        let [_, _, rows, columns] = x.dims();
+        let x = upsample_nearest2d(x, [2 * rows, 2 * columns]);
+        conv_norm_relu(x, [(&self.conv, &self.norm)])
     }
 
     /// Official name of a part, e.g. `conv` → `up.1`.

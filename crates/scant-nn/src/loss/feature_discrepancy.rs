@@ -26,6 +26,7 @@
 //!   both have the same safe gradient: zero where the two coincide.
 
 use burn::tensor::Tensor;
+use scant_kernels::Tap;
 use serde::{Deserialize, Serialize};
 
 use super::{Features, ForegroundMask, mean_where};
@@ -115,50 +116,47 @@ pub struct RegionFeatures {
 /// When batch or resolution of the two differ.
 #[must_use]
 pub fn region_features(features: &Features, mask: &ForegroundMask, form: FdForm) -> RegionFeatures {
-    let [b, c, h, w] = features.0.dims();
+    tapped_region_features(&Tap::untied(features.0.clone()), mask, form)
+}
+
+/// [`region_features`] of a map that was [tapped](scant_kernels::tap) on its way through the network,
+/// which makes its gradient cheaper.
+///
+/// # Panics
+/// When batch or resolution of the two differ.
+#[must_use]
+pub fn tapped_region_features(tap: &Tap<4>, mask: &ForegroundMask, form: FdForm) -> RegionFeatures {
+    let [b, _, h, w] = tap.features().dims();
     let [mask_b, r, mask_h, mask_w] = mask.mask.dims();
     assert_eq!([mask_b, mask_h, mask_w], [b, h, w], "mask and features differ in [B, H, W]");
     assert_eq!(mask.drawn.dims(), [b, r], "`drawn` must be [B, R]");
-    let pixels = h * w;
-    let x = features.0.clone().reshape([b, c, pixels]);
-    let inside = mask.mask.clone().reshape([b, r, pixels]);
-    let outside = -inside.clone() + 1.0;
-    let inside_area = inside.clone().sum_dim(2); // [B, R, 1]
-    let outside_area = outside.clone().sum_dim(2);
+    let count = (h * w) as f64;
+    let inside_area = || -> Tensor<3> {
+        let area = mask.mask.clone().reshape([b, r, h * w]).sum_dim(2);
+        area.swap_dims(1, 2) // [B, 1, R]
+    };
     let mut valid = mask.drawn.clone();
-    let count = pixels as f64;
 
-    // Every form is linear in the features: one matrix product with the masks, which also keeps the
-    // gradient free of full-size temporaries. Areas divide the sums, not the masks: weights such as
-    // 1/3 would leave a rounding residue where the two regions are equal, and the logarithm turns
-    // any residue into a large gradient.
+    // Every form is linear in the features and needs the same sums. Areas divide the sums, not the
+    // masks: weights such as 1/3 would leave a rounding residue where the two regions are equal, and
+    // the logarithm turns any residue into a large gradient.
+    let (inside, outside) = tap.masked_sums(mask.mask.clone());
     let (fg, bg) = match form {
-        FdForm::PaperSum | FdForm::ScalarNormalised => region_sums(x, inside, outside),
-        FdForm::PixelMean => {
-            let (fg, bg) = region_sums(x, inside, outside);
-            (fg / count, bg / count)
-        }
+        FdForm::PaperSum | FdForm::ScalarNormalised => (inside, outside),
+        FdForm::PixelMean => (inside / count, outside / count),
         FdForm::RegionMean => {
+            let inside_area = inside_area();
+            let outside_area = -inside_area.clone() + count;
             let both = inside_area.clone().clamp_max(1.0) * outside_area.clone().clamp_max(1.0);
             valid = valid * both.reshape([b, r]);
-            let (fg, bg) = region_sums(x, inside, outside);
-            let per_channel = |area: Tensor<3>| area.clamp_min(1.0).swap_dims(1, 2); // [B, 1, R]
-            (fg / per_channel(inside_area), bg / per_channel(outside_area))
+            (inside / inside_area.clamp_min(1.0), outside / outside_area.clamp_min(1.0))
         }
         FdForm::ReleasedCode => {
-            let sums = x.matmul(inside.swap_dims(1, 2)); // [B, C, R]
-            let area = inside_area.swap_dims(1, 2); // [B, 1, R]
-            (sums.clone() / count, (area - sums) / count)
+            let rest = inside_area() - inside.clone();
+            (inside / count, rest / count)
         }
     };
     RegionFeatures { fg, bg, valid, form }
-}
-
-/// `[B, C, N]` features summed over two masks `[B, R, N]`: two `[B, C, R]`.
-fn region_sums(x: Tensor<3>, inside: Tensor<3>, outside: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
-    let [_, r, _] = inside.dims();
-    let both = x.matmul(Tensor::cat(vec![inside, outside], 1).swap_dims(1, 2)); // [B, C, 2R]
-    (both.clone().narrow(2, 0, r), both.narrow(2, r, r))
 }
 
 /// `L_fd` of one tap.

@@ -6,8 +6,8 @@
 //! code; odd sizes work too. Max keeps small objects alive where averaging or nearest sampling
 //! would lose them, so the share of foreground grows with depth.
 
-use burn::tensor::ops::MaxPoolOptions;
-use burn::tensor::{Device, Int, Tensor, module};
+use burn::tensor::{Device, Int, Tensor};
+use scant_kernels::max_pool2d;
 
 use super::ForegroundMask;
 
@@ -43,7 +43,8 @@ fn adaptive_max_pool(x: Tensor<4>, [h, w]: [usize; 2]) -> Tensor<4> {
         return x;
     }
     if rows.is_multiple_of(h) && columns.is_multiple_of(w) {
-        return module::max_pool2d(x, MaxPoolOptions::new([rows / h, columns / w]));
+        let window = [rows / h, columns / w];
+        return max_pool2d(x, window, window, [0, 0]);
     }
     let x = max_over_windows(x, 2, rows, h); // [B, R, h, W]
     max_over_windows(x, 3, columns, w) // [B, R, h, w]

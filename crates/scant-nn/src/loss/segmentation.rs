@@ -30,11 +30,12 @@
 //! - The released CMUNet script feeds sigmoid outputs to a BCE that expects logits; ours does not.
 //! - `e` is unspecified in the paper and 1e-7 in the code; the default here is 1e-6.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
+use scant_kernels::{PixelSums, Terms, segmentation_sums};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Logits, Target, mean_where, one_hot};
+use super::{Logits, Target, mean_where};
 
 /// What can be wrong with a [`SegmentationLossConfig`].
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -166,11 +167,10 @@ pub fn segmentation_loss(
     target: &Target,
     config: &SegmentationLossConfig,
 ) -> SegmentationTerms {
-    let x = &logits.0;
-    let truth = Truth::new(x.dims(), target);
+    let pairs = Pairs::new(logits, target, config);
     let mut terms = Vec::new();
     if config.dice != 0.0 || config.iou != 0.0 {
-        let overlap = Overlap::new(x, &truth, config);
+        let overlap = Overlap::new(&pairs, config);
         if config.dice != 0.0 {
             terms.push(("dice", config.dice, overlap.dice()));
         }
@@ -179,10 +179,10 @@ pub fn segmentation_loss(
         }
     }
     if config.bce != 0.0 {
-        terms.push(("bce", config.bce, binary_cross_entropy(x, &truth)));
+        terms.push(("bce", config.bce, pairs.binary_cross_entropy()));
     }
     if config.ce != 0.0 {
-        terms.push(("ce", config.ce, cross_entropy(x, &truth)));
+        terms.push(("ce", config.ce, pairs.cross_entropy()));
     }
     let order = |name: &str| config.weights().iter().position(|&(n, _)| n == name);
     terms.sort_by_key(|&(name, _, _)| order(name));
@@ -194,16 +194,18 @@ pub fn segmentation_loss(
     SegmentationTerms { total, terms: terms.into_iter().map(|(n, _, v)| (n, v)).collect() }
 }
 
-/// The target, one indicator per logit channel.
-struct Truth {
-    /// `[B, K, H, W]`
-    y: Tensor<4>,
+/// The image-class pairs of a batch: every term is made of sums over the pixels of one.
+struct Pairs {
+    sums: PixelSums,
     /// `[B, K]`: whether the class of the channel was drawn on the image.
     drawn: Tensor<2>,
+    /// Pixels of an image.
+    pixels: usize,
 }
 
-impl Truth {
-    fn new([b, k, h, w]: [usize; 4], target: &Target) -> Self {
+impl Pairs {
+    fn new(logits: &Logits, target: &Target, config: &SegmentationLossConfig) -> Self {
+        let [b, k, h, w] = logits.0.dims();
         let [_, classes] = target.annotated.dims();
         assert_eq!(
             (target.classes.dims(), target.annotated.dims()),
@@ -211,13 +213,38 @@ impl Truth {
             "target of logits [{b}, {k}, {h}, {w}] must have classes [B, H, W] and annotated \
              [B, classes]"
         );
-        if k == 1 {
+        let drawn = if k == 1 {
             assert_eq!(classes, 2, "a single logit channel needs background and one class");
-            let y = one_hot(target.classes.clone(), 1..2);
-            return Self { y, drawn: target.annotated.clone().narrow(1, 1, 1) };
+            target.annotated.clone().narrow(1, 1, 1)
+        } else {
+            assert_eq!(k, classes, "logit channels must be one per class");
+            target.annotated.clone()
+        };
+        let ce = config.ce != 0.0;
+        let terms = Terms {
+            overlap: config.dice != 0.0 || config.iou != 0.0,
+            bce: config.bce != 0.0 || (ce && k == 1),
+            ce: ce && k > 1,
+        };
+        let sums = segmentation_sums(logits.0.clone(), target.classes.clone(), terms);
+        Self { sums, drawn, pixels: h * w }
+    }
+
+    fn channels(&self) -> usize {
+        let [_, k] = self.drawn.dims();
+        k
+    }
+
+    fn binary_cross_entropy(&self) -> Tensor<1> {
+        mean_where(self.sums.bce.clone() / self.pixels as f64, self.drawn.clone())
+    }
+
+    fn cross_entropy(&self) -> Tensor<1> {
+        if self.channels() == 1 {
+            return self.binary_cross_entropy();
         }
-        assert_eq!(k, classes, "logit channels must be one per class");
-        Self { y: one_hot(target.classes.clone(), 0..k), drawn: target.annotated.clone() }
+        let used = (self.sums.truth.clone() * self.drawn.clone()).sum().clamp_min(1.0);
+        (self.sums.ce.clone() * self.drawn.clone()).sum() / used
     }
 }
 
@@ -231,32 +258,26 @@ struct Overlap {
 }
 
 impl Overlap {
-    fn new(x: &Tensor<4>, truth: &Truth, config: &SegmentationLossConfig) -> Self {
-        let [b, k, h, w] = x.dims();
-        let p = match k {
-            1 => activation::sigmoid(x.clone()),
-            _ => activation::softmax(x.clone(), 1),
-        };
+    fn new(pairs: &Pairs, config: &SegmentationLossConfig) -> Self {
+        let k = pairs.channels();
         let first = usize::from(k > 1 && !config.include_background);
         let len = k - first;
-        let drawn = truth.drawn.clone().narrow(1, first, len); // [B, k]
-        let per_pair = |t: Tensor<4>| -> Tensor<2> {
-            let sums = t.reshape([b, len, h * w]).sum_dim(2).reshape([b, len]) * drawn.clone();
+        let drawn = pairs.drawn.clone().narrow(1, first, len); // [B, k]
+        let per_pair = |sums: &Tensor<2>| -> Tensor<2> {
+            let sums = sums.clone().narrow(1, first, len) * drawn.clone();
             match config.dice_over {
                 DiceOver::Batch => sums.sum_dim(0), // [1, k]
                 DiceOver::Image => sums,            // [B, k]
             }
         };
-        let p = p.narrow(1, first, len);
-        let y = truth.y.clone().narrow(1, first, len);
         let counted = match config.dice_over {
             DiceOver::Batch => drawn.clone().max_dim(0),
             DiceOver::Image => drawn.clone(),
         };
         Self {
-            both: per_pair(y.clone() * p.clone()),
-            truth: per_pair(y),
-            predicted: per_pair(p),
+            both: per_pair(&pairs.sums.both),
+            truth: per_pair(&pairs.sums.truth),
+            predicted: per_pair(&pairs.sums.predicted),
             counted,
             smooth: config.smooth,
         }
@@ -274,26 +295,6 @@ impl Overlap {
         let missed = union.clone() - self.both.clone();
         mean_where(missed / (union + self.smooth), self.counted.clone())
     }
-}
-
-fn binary_cross_entropy(x: &Tensor<4>, truth: &Truth) -> Tensor<1> {
-    let [b, k, h, w] = x.dims();
-    // log sigmoid has an exact derivative everywhere; the form with max(x, 0) and |x| does not at
-    // x = 0, where every fresh output layer starts.
-    let pixels = (-truth.y.clone() + 1.0) * x.clone() - activation::log_sigmoid(x.clone());
-    let pairs = pixels.reshape([b, k, h * w]).mean_dim(2).reshape([b, k]);
-    mean_where(pairs, truth.drawn.clone())
-}
-
-fn cross_entropy(x: &Tensor<4>, truth: &Truth) -> Tensor<1> {
-    let [b, k, _, _] = x.dims();
-    if k == 1 {
-        return binary_cross_entropy(x, truth);
-    }
-    let drawn = truth.drawn.clone().reshape([b, k, 1, 1]);
-    let used = (truth.y.clone() * drawn).sum_dim(1); // [B, 1, H, W]
-    let picked = (truth.y.clone() * activation::log_softmax(x.clone(), 1)).sum_dim(1);
-    mean_where(-picked, used)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::average::Ema;
 use crate::optimizer::Optimizer;
 use crate::recipe::{From, Phase};
 use crate::schedule::Schedule;
+use crate::step::first_alphas;
 
 /// A term below this share of the loss at the end of its phase is called inert.
 const INERT_SHARE: f64 = 1e-3;
@@ -31,15 +32,7 @@ impl Run<'_> {
         state.waited = 0;
         state.alpha_active = false;
         state.schedule = Schedule::new(schedule, lr, steps as u64, optim);
-        state.alpha = match &phase.loss.feature_discrepancy {
-            None => BTreeMap::new(),
-            Some(fd) => {
-                let taps = self.config.tap_names();
-                let chosen = fd.layers.select(&taps).expect("layers are checked at the start");
-                let start = fd.alpha_rule().start();
-                chosen.into_iter().map(|i| (taps[i].clone(), start)).collect()
-            }
-        };
+        state.alpha = first_alphas(&phase.loss, &self.config.tap_names());
         state.alpha_active = state.alpha.values().any(|a| a.alpha > 0.0);
         self.optimizer = Optimizer::new(self.recipe.optim);
         self.warn_before_phase();

@@ -1,0 +1,146 @@
+//! `scant bench step | infer`: how fast a network is on this machine.
+
+mod figures;
+mod machine;
+mod stopwatch;
+
+use scant_core::LabelSpace;
+use scant_infer::RepeatedForward;
+use scant_train::{PhaseLoss, Recipe, RepeatedStep, TrainError};
+use toml::{Table, Value};
+
+use crate::args::{BenchCommand, BenchNetArgs, BenchStepArgs, PrecisionArg};
+use crate::exit::{Failure, Result};
+use crate::memory;
+use crate::session::Session;
+use figures::{Figures, Work};
+use machine::Machine;
+use stopwatch::Seconds;
+
+/// Weight of the feature discrepancy on every tap. Time does not depend on it as long as it is not 0.
+const FD_WEIGHT: f64 = 0.1;
+
+const TERMS: [&str; 4] = ["dice", "bce", "ce", "iou"];
+
+pub(crate) fn run(session: &Session, command: &BenchCommand) -> Result {
+    let (net, batch) = match command {
+        BenchCommand::Step(args) => (&args.net, args.batch),
+        BenchCommand::Infer(args) => (&args.net, args.batch),
+    };
+    if net.precision == PrecisionArg::Bf16 {
+        return Err(Failure::usage("--precision bf16 is not in this build; it has: fp32"));
+    }
+    let loss = match command {
+        BenchCommand::Step(args) => loss(args)?,
+        BenchCommand::Infer(_) => None,
+    };
+    let recipe = recipe(net, batch, loss)?;
+    let classes = classes(net.classes as usize)?;
+    let config = recipe.model_config(classes.logit_channels())?;
+    let machine = Machine::measure(session.threads);
+    let before_mib = memory::now_mib();
+    let flops = config.flops(net.size);
+    let (what, per_image, terms, seconds, parameters) = match command {
+        BenchCommand::Step(_) => {
+            let mut step = RepeatedStep::new(&recipe, &classes, &session.device)?;
+            let parameters = step.parameters();
+            let mut terms = step.step(); // which is a warm-up as well
+            terms.remove("total");
+            let terms: Vec<String> = terms.into_keys().collect();
+            let seconds = Seconds::of(net.warmup.saturating_sub(1), net.repeats, || {
+                step.step();
+            });
+            (Work::Step, flops.step, terms, seconds, parameters)
+        }
+        BenchCommand::Infer(_) => {
+            let pass = RepeatedForward::new(&config, batch as usize, net.size, &session.device)
+                .map_err(TrainError::from)?;
+            let seconds = Seconds::of(net.warmup, net.repeats, || drop(pass.forward()));
+            (Work::Infer, flops.forward, Vec::new(), seconds, pass.parameters())
+        }
+    };
+    let figures = Figures {
+        what,
+        model: config,
+        parameters,
+        size: net.size,
+        batch,
+        classes: net.classes,
+        precision: net.precision.name(),
+        loss: terms,
+        device: session.device_name.clone(),
+        flops: per_image * u64::from(batch),
+        warmup: net.warmup,
+        seconds,
+        before_mib,
+        peak_mib: memory::peak_mib(),
+        machine,
+    };
+    if net.json {
+        let text = serde_json::to_string_pretty(&figures.json()?).map_err(Failure::failed)?;
+        println!("{text}");
+    } else {
+        print!("{}", figures.text());
+    }
+    Ok(())
+}
+
+/// What a step descends, as a recipe writes it; `None` is the recipes' own default.
+fn loss(args: &BenchStepArgs) -> Result<Option<Table>> {
+    let mut table = Table::new();
+    if let Some(text) = &args.loss {
+        for term in text.split('-') {
+            let known = TERMS.contains(&term);
+            if !known || table.insert(term.into(), Value::Float(1.0)).is_some() {
+                let reason = if known { "stands twice" } else { "is no loss term" };
+                let terms = TERMS.join(", ");
+                return Err(Failure::usage(format!(
+                    "--loss {text}: \"{term}\" {reason}; join any of {terms} by \"-\""
+                )));
+            }
+        }
+    } else if args.fd {
+        // A table replaces the default, so the default has to be spelled out.
+        let default = PhaseLoss::default();
+        table = Table::try_from(&default).map_err(Failure::failed)?;
+    }
+    if args.fd {
+        let alpha = [("rule", Value::from("fixed")), ("value", Value::from(FD_WEIGHT))];
+        let fd = [("form", Value::from("region-mean")), ("alpha", section(alpha))];
+        table.insert("feature_discrepancy".into(), section(fd));
+    }
+    Ok((!table.is_empty()).then_some(table))
+}
+
+/// The recipe that a run of these arguments would have; its checks are the checks of the arguments.
+fn recipe(net: &BenchNetArgs, batch: u32, loss: Option<Table>) -> Result<Recipe> {
+    let mut model = vec![("name", Value::from(net.model.as_str()))];
+    model.extend(net.width.map(|n| ("width", Value::from(n))));
+    model.extend(net.depth.map(|n| ("depth", Value::from(n))));
+    let [rows, columns] = net.size.map(|n| Value::from(n as u32));
+    let data = [
+        ("size", Value::Array(vec![rows, columns])),
+        ("channels", Value::from(net.channels)),
+        ("batch", Value::from(batch)),
+    ];
+    let mut phase = vec![("name", Value::from("bench")), ("epochs", Value::from(1))];
+    phase.extend(loss.map(|loss| ("loss", Value::Table(loss))));
+    let recipe = [
+        ("model", section(model)),
+        ("data", section(data)),
+        ("phase", Value::Array(vec![section(phase)])),
+    ];
+    let recipe = section(recipe);
+    let text = toml::to_string(&recipe).map_err(Failure::failed)?;
+    Ok(Recipe::parse(&text, &[])?)
+}
+
+fn section(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+    Value::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+}
+
+fn classes(count: usize) -> Result<LabelSpace> {
+    let mut names = vec!["background".to_owned()];
+    names.extend((1..count).map(|i| format!("class {i}")));
+    LabelSpace::new(names).map_err(Failure::failed)
+}

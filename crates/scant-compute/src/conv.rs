@@ -1,0 +1,340 @@
+//! Convolutions of images and volumes: any kernel, stride, zero padding, dilation and groups, forward
+//! and all gradients.
+//!
+//! A kernel of one pixel is a matrix product of channels; everything else is a sum of shifted products
+//! over bands that fit into the cache, without a column matrix. Two-dimensional convolutions are
+//! three-dimensional ones of depth one. `depthwise` has the case of one channel per group to itself,
+//! [`transposed`] holds the transposed convolution.
+
+use rayon::prelude::*;
+
+use crate::bf16::{self, Half, Pair, Precision};
+use crate::simd;
+
+mod axis;
+mod band;
+mod correlate;
+mod depthwise;
+pub(crate) mod lanes;
+mod pointwise;
+pub(crate) mod product;
+mod shifted;
+mod tile;
+pub mod transposed;
+
+use axis::Axis;
+use correlate::Correlation;
+use pointwise::Pointwise;
+use shifted::{Shifted, Weights};
+
+/// A convolution as PyTorch's `Conv3d` defines it (`Conv2d` where the depth and its kernel are one).
+///
+/// # Shapes
+/// - x: `[batch, inputs, image]`
+/// - weight: `[outputs, inputs / groups, kernel]`
+/// - bias: `[outputs]`
+/// - y: `[batch, outputs, output image]`
+///
+/// Axes are depth, height, width; the output image has
+/// `(image + 2 padding - dilation (kernel - 1) - 1) / stride + 1` values along each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    /// Images.
+    pub batch: usize,
+    /// Channels of the input.
+    pub inputs: usize,
+    /// Channels of the output.
+    pub outputs: usize,
+    /// Groups of channels that do not see each other; divides inputs and outputs.
+    pub groups: usize,
+    /// Size of the input.
+    pub image: [usize; 3],
+    /// Size of the kernel.
+    pub kernel: [usize; 3],
+    /// Distance of output pixels in the input.
+    pub stride: [usize; 3],
+    /// Zeros on either side of the input.
+    pub padding: [usize; 3],
+    /// Distance of taps.
+    pub dilation: [usize; 3],
+    /// How inputs, weights and output gradients are rounded before they are multiplied. Depthwise
+    /// convolutions that keep the image size are never rounded: they wait for memory anyway.
+    pub precision: Precision,
+}
+
+impl Geometry {
+    /// Stride and dilation one, no padding, one group, single precision.
+    #[must_use]
+    pub fn plain(
+        batch: usize,
+        inputs: usize,
+        outputs: usize,
+        image: [usize; 3],
+        kernel: [usize; 3],
+    ) -> Self {
+        Self {
+            batch,
+            inputs,
+            outputs,
+            groups: 1,
+            image,
+            kernel,
+            stride: [1; 3],
+            padding: [0; 3],
+            dilation: [1; 3],
+            precision: Precision::Single,
+        }
+    }
+
+    /// Size of the output image.
+    ///
+    /// # Panics
+    /// When a size is zero, the groups do not divide the channels, or the kernel is larger than the
+    /// padded image.
+    #[must_use]
+    pub fn output(&self) -> [usize; 3] {
+        let Self { image, kernel, stride, padding, dilation, .. } = *self;
+        let sizes = [image, kernel, stride, dilation];
+        assert!(
+            sizes.iter().flatten().all(|&v| v > 0) && self.batch > 0 && self.groups > 0,
+            "image, kernel, stride, dilation, batch and groups must be positive: {self:?}",
+        );
+        assert!(
+            self.inputs > 0
+                && self.outputs > 0
+                && self.inputs.is_multiple_of(self.groups)
+                && self.outputs.is_multiple_of(self.groups),
+            "the groups must divide the channels: {self:?}",
+        );
+        std::array::from_fn(|a| {
+            assert!(
+                dilation[a] * (kernel[a] - 1) < image[a] + 2 * padding[a],
+                "the kernel is larger than the padded image: {self:?}",
+            );
+            axis::output_size(image[a], kernel[a], stride[a], padding[a], dilation[a])
+        })
+    }
+
+    /// Values of the input.
+    #[must_use]
+    pub fn x_len(&self) -> usize {
+        self.batch * self.inputs * self.image.iter().product::<usize>()
+    }
+
+    /// Values of the output.
+    ///
+    /// # Panics
+    /// As [`output`](Self::output).
+    #[must_use]
+    pub fn y_len(&self) -> usize {
+        self.batch * self.outputs * self.output().iter().product::<usize>()
+    }
+
+    /// Values of the weight.
+    #[must_use]
+    pub fn weight_len(&self) -> usize {
+        self.outputs * self.inputs / self.groups * self.taps()
+    }
+
+    fn taps(&self) -> usize {
+        self.kernel.iter().product()
+    }
+
+    fn axes(&self, make: impl Fn(usize, usize, usize, usize, usize) -> Axis) -> [Axis; 3] {
+        let Self { image, kernel, stride, padding, dilation, .. } = *self;
+        std::array::from_fn(|a| make(image[a], kernel[a], stride[a], padding[a], dilation[a]))
+    }
+
+    fn pointwise(&self) -> Option<Pointwise> {
+        let plain = self.precision == Precision::Single
+            && self.kernel == [1; 3]
+            && self.stride == [1; 3]
+            && self.padding == [0; 3];
+        plain.then(|| Pointwise {
+            batch: self.batch,
+            groups: self.groups,
+            inputs: self.inputs / self.groups,
+            outputs: self.outputs / self.groups,
+            pixels: self.image.iter().product(),
+        })
+    }
+
+    fn check(&self, x: Option<usize>, weight: Option<usize>, y: Option<usize>) {
+        let agrees = |name: &str, got: Option<usize>, want: usize| {
+            if let Some(got) = got {
+                assert_eq!(got, want, "{name} has {got} values, {self:?} needs {want}");
+            }
+        };
+        agrees("y", y, self.y_len());
+        agrees("x", x, self.x_len());
+        agrees("weight", weight, self.weight_len());
+    }
+}
+
+/// Sets `y` to the convolution of `x`. Shapes as in [`Geometry`].
+///
+/// # Panics
+/// When the lengths do not fit the geometry, or as [`Geometry::output`].
+pub fn forward(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+    g.check(Some(x.len()), Some(weight.len()), Some(y.len()));
+    if let Some(bias) = bias {
+        assert_eq!(bias.len(), g.outputs, "one bias per output channel is needed");
+    }
+    if depthwise::applies(g) {
+        return depthwise::convolve(g, x, weight, bias, false, y);
+    }
+    if let Some((x, weight, single)) = emulated(g, x, weight) {
+        return forward(&single, &x, &weight, bias, y);
+    }
+    if let Some(pointwise) = g.pointwise() {
+        return pointwise.product(false, x, weight, bias, y);
+    }
+    let (inputs, outputs, taps) = (g.inputs / g.groups, g.outputs / g.groups, g.taps());
+    let shifted = Shifted {
+        axes: g.axes(Axis::forward),
+        kernel: g.kernel,
+        batch: g.batch,
+        groups: g.groups,
+        sources: inputs,
+        targets: outputs,
+        weights: Weights {
+            values: weight,
+            group: outputs * inputs * taps,
+            target: inputs * taps,
+            source: taps,
+        },
+        bias,
+    };
+    run(g, &shifted, x, y);
+}
+
+/// Sets `dx` to the gradient of the input, given that of the output.
+///
+/// # Panics
+/// As [`forward`].
+pub fn input_gradient(g: &Geometry, dy: &[f32], weight: &[f32], dx: &mut [f32]) {
+    back(g, dy, weight, None, dx);
+}
+
+/// The gradient of the input, plus a bias per input channel (for the transposed convolution).
+fn back(g: &Geometry, dy: &[f32], weight: &[f32], bias: Option<&[f32]>, dx: &mut [f32]) {
+    g.check(Some(dx.len()), Some(weight.len()), Some(dy.len()));
+    if depthwise::applies(g) {
+        return depthwise::convolve(g, dy, weight, bias, true, dx);
+    }
+    if let Some((dy, weight, single)) = emulated(g, dy, weight) {
+        return back(&single, &dy, &weight, bias, dx);
+    }
+    if let Some(pointwise) = g.pointwise() {
+        return pointwise.product(true, dy, weight, bias, dx);
+    }
+    let (inputs, outputs, taps) = (g.inputs / g.groups, g.outputs / g.groups, g.taps());
+    let shifted = Shifted {
+        axes: g.axes(Axis::backward),
+        kernel: g.kernel,
+        batch: g.batch,
+        groups: g.groups,
+        sources: outputs,
+        targets: inputs,
+        weights: Weights {
+            values: weight,
+            group: outputs * inputs * taps,
+            target: taps,
+            source: inputs * taps,
+        },
+        bias,
+    };
+    run(g, &shifted, dy, dx);
+}
+
+/// Sets `dw` to the gradient of the weight.
+///
+/// # Panics
+/// As [`forward`].
+pub fn weight_gradient(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    g.check(Some(x.len()), Some(dw.len()), Some(dy.len()));
+    if depthwise::applies(g) {
+        return depthwise::weight_gradient(g, x, dy, dw);
+    }
+    if let Some((x, dy, single)) = emulated(g, x, dy) {
+        return weight_gradient(&single, &x, &dy, dw);
+    }
+    // Long sums of many channels go faster where vectors run along them.
+    let long = |p: &Pointwise| p.pixels >= 2048 && p.inputs >= 16 && p.outputs >= 16;
+    if let Some(pointwise) = g.pointwise().filter(|p| !long(p)) {
+        return pointwise.weight_gradient(x, dy, dw);
+    }
+    let correlation = Correlation {
+        axes: g.axes(Axis::forward),
+        kernel: g.kernel,
+        batch: g.batch,
+        groups: g.groups,
+        inputs: g.inputs / g.groups,
+        outputs: g.outputs / g.groups,
+    };
+    match g.precision {
+        Precision::Single => correlation.run::<f32>(x, dy, dw),
+        Precision::Bfloat16 => correlation.run::<Half>(x, dy, dw),
+    }
+}
+
+fn run(g: &Geometry, shifted: &Shifted<'_>, source: &[f32], target: &mut [f32]) {
+    match g.precision {
+        Precision::Single => shifted.run::<f32>(source, target),
+        Precision::Bfloat16 => shifted.run::<Pair>(source, target),
+    }
+}
+
+/// Both operands rounded and the same convolution in single precision, where the processor cannot
+/// multiply bfloat16.
+fn emulated(g: &Geometry, a: &[f32], b: &[f32]) -> Option<(Vec<f32>, Vec<f32>, Geometry)> {
+    let needed = g.precision == Precision::Bfloat16 && !bf16::hardware();
+    let single = Geometry { precision: Precision::Single, ..*g };
+    needed.then(|| (bf16::rounded_all(a), bf16::rounded_all(b), single))
+}
+
+/// Sets `db [channels]` to the gradient of the bias: `dy [batch, channels, pixels]` summed over images
+/// and pixels.
+///
+/// # Panics
+/// When `dy` does not hold a whole number of images of as many channels.
+pub fn bias_gradient(batch: usize, dy: &[f32], db: &mut [f32]) {
+    let channels = db.len();
+    assert!(
+        batch > 0 && channels > 0 && dy.len().is_multiple_of(batch * channels),
+        "{} values are not {batch} images of {channels} channels",
+        dy.len(),
+    );
+    let pixels = dy.len() / (batch * channels);
+    db.par_iter_mut().enumerate().for_each(|(channel, sum)| {
+        let plane = |b: usize| &dy[(b * channels + channel) * pixels..][..pixels];
+        let total: f64 = (0..batch).map(|b| plane_sum(plane(b))).sum();
+        *sum = total as f32;
+    });
+}
+
+/// Sum of a plane: sixteen running sums, emptied into double precision now and then.
+fn plane_sum(values: &[f32]) -> f64 {
+    simd::vectorise(|| {
+        let mut total = 0.0_f64;
+        for block in values.chunks(4096) {
+            let (parts, rest) = block.as_chunks::<16>();
+            let mut lanes = [[0.0_f32; 16]; 4];
+            let (fours, ones) = parts.as_chunks::<4>();
+            for four in fours {
+                for (lanes, part) in lanes.iter_mut().zip(four) {
+                    lanes.iter_mut().zip(part).for_each(|(lane, v)| *lane += v);
+                }
+            }
+            for part in ones {
+                lanes[0].iter_mut().zip(part).for_each(|(lane, v)| *lane += v);
+            }
+            let all = lanes.iter().flatten().chain(rest);
+            total += all.map(|&v| f64::from(v)).sum::<f64>();
+        }
+        total
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! Sixteen lanes with AVX-512.
+
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::*;
+
+use super::Simd;
+
+/// AVX-512 F, BW, DQ and VL.
+#[derive(Debug, Clone, Copy)]
+pub struct Avx512;
+
+impl Simd for Avx512 {
+    const LANES: usize = 16;
+    const REGISTERS: usize = 32;
+    type V = __m512;
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self::V {
+        unsafe { _mm512_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self::V {
+        unsafe { _mm512_loadu_ps(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(p: *mut f32, v: Self::V) {
+        unsafe { _mm512_storeu_ps(p, v) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V {
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
+        unsafe { _mm512_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn where_positive(c: Self::V, a: Self::V, b: Self::V) -> Self::V {
+        unsafe {
+            let mask = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(c, _mm512_setzero_ps());
+            _mm512_mask_blend_ps(mask, b, a)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn sum(v: Self::V) -> f32 {
+        unsafe { _mm512_reduce_add_ps(v) }
+    }
+
+    #[inline(always)]
+    unsafe fn deinterleave4(p: *const f32) -> [Self::V; 4] {
+        unsafe { transpose4(gather4(p)) }
+    }
+
+    #[inline(always)]
+    unsafe fn interleave4(p: *mut f32, v: [Self::V; 4]) {
+        unsafe {
+            // After the transpose, vector i holds values 4 i .. 4 i + 4 of each quarter; the quarters
+            // of the four vectors are then put in order.
+            let [a, b, c, d] = transpose4(v);
+            let (ab, cd) = (_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0x44>(c, d));
+            _mm512_storeu_ps(p, _mm512_shuffle_f32x4::<0x88>(ab, cd));
+            _mm512_storeu_ps(p.add(16), _mm512_shuffle_f32x4::<0xDD>(ab, cd));
+            let (ab, cd) = (_mm512_shuffle_f32x4::<0xEE>(a, b), _mm512_shuffle_f32x4::<0xEE>(c, d));
+            _mm512_storeu_ps(p.add(32), _mm512_shuffle_f32x4::<0x88>(ab, cd));
+            _mm512_storeu_ps(p.add(48), _mm512_shuffle_f32x4::<0xDD>(ab, cd));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn shift_in(v: Self::V, next: f32) -> Self::V {
+        unsafe {
+            let next = _mm512_castps_si512(_mm512_set1_ps(next));
+            _mm512_castsi512_ps(_mm512_alignr_epi32::<1>(next, _mm512_castps_si512(v)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        unsafe {
+            for c in [0, 4, 8, 12] {
+                // Rows r, r + 4, r + 8, r + 12 of four columns side by side.
+                let quarter = |r: usize| {
+                    let at = |k: usize| _mm_loadu_ps(from.add((r + 4 * k) * from_stride + c));
+                    let low = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(at(0)), at(1));
+                    let high = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(at(2)), at(3));
+                    _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high)
+                };
+                let rows = transpose4([quarter(0), quarter(1), quarter(2), quarter(3)]);
+                for (i, row) in rows.into_iter().enumerate() {
+                    _mm512_storeu_ps(to.add((c + i) * to_stride), row);
+                }
+            }
+        }
+    }
+}
+
+/// 64 values as four vectors; vector i holds values 16 q + 4 i .. + 4 in quarter q.
+#[inline(always)]
+unsafe fn gather4(p: *const f32) -> [__m512; 4] {
+    unsafe {
+        let [a, b] = [_mm512_loadu_ps(p), _mm512_loadu_ps(p.add(16))];
+        let [c, d] = [_mm512_loadu_ps(p.add(32)), _mm512_loadu_ps(p.add(48))];
+        let (ab, cd) = (_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0x44>(c, d));
+        let (v0, v1) =
+            (_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xDD>(ab, cd));
+        let (ab, cd) = (_mm512_shuffle_f32x4::<0xEE>(a, b), _mm512_shuffle_f32x4::<0xEE>(c, d));
+        let (v2, v3) =
+            (_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xDD>(ab, cd));
+        [v0, v1, v2, v3]
+    }
+}
+
+/// A 4x4 transpose in each quarter: it is its own inverse.
+#[inline(always)]
+unsafe fn transpose4(v: [__m512; 4]) -> [__m512; 4] {
+    unsafe {
+        let (a, b) = (_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
+        let (c, d) = (_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
+        [
+            _mm512_shuffle_ps::<0x44>(a, c),
+            _mm512_shuffle_ps::<0xEE>(a, c),
+            _mm512_shuffle_ps::<0x44>(b, d),
+            _mm512_shuffle_ps::<0xEE>(b, d),
+        ]
+    }
+}

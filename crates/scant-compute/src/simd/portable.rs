@@ -1,0 +1,103 @@
+//! Plain arrays of eight, for processors without a path of their own.
+
+#![allow(unsafe_code)]
+
+use super::Simd;
+
+/// Loops over arrays of eight, which the compiler vectorises as far as the target allows.
+#[derive(Debug, Clone, Copy)]
+pub struct Portable;
+
+const LANES: usize = 8;
+
+#[inline(always)]
+fn zip(a: [f32; LANES], b: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> [f32; LANES] {
+    std::array::from_fn(|i| f(a[i], b[i]))
+}
+
+impl Simd for Portable {
+    const LANES: usize = LANES;
+    const REGISTERS: usize = 16;
+    type V = [f32; LANES];
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self::V {
+        [x; LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self::V {
+        unsafe { p.cast::<Self::V>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(p: *mut f32, v: Self::V) {
+        unsafe { p.cast::<Self::V>().write_unaligned(v) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // Without the instruction, `mul_add` is a slow library call.
+        if cfg!(target_arch = "aarch64") {
+            std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+        } else {
+            std::array::from_fn(|i| a[i] * b[i] + c[i])
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| if a > b { a } else { b })
+    }
+
+    #[inline(always)]
+    unsafe fn where_positive(c: Self::V, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| if c[i] > 0.0 { a[i] } else { b[i] })
+    }
+
+    #[inline(always)]
+    unsafe fn sum(v: Self::V) -> f32 {
+        v.iter().sum()
+    }
+
+    #[inline(always)]
+    unsafe fn deinterleave4(p: *const f32) -> [Self::V; 4] {
+        let all = unsafe { p.cast::<[f32; 4 * LANES]>().read_unaligned() };
+        std::array::from_fn(|i| std::array::from_fn(|l| all[4 * l + i]))
+    }
+
+    #[inline(always)]
+    unsafe fn interleave4(p: *mut f32, v: [Self::V; 4]) {
+        let all: [f32; 4 * LANES] = std::array::from_fn(|i| v[i % 4][i / 4]);
+        unsafe { p.cast::<[f32; 4 * LANES]>().write_unaligned(all) }
+    }
+
+    #[inline(always)]
+    unsafe fn shift_in(v: Self::V, next: f32) -> Self::V {
+        std::array::from_fn(|i| if i + 1 < LANES { v[i + 1] } else { next })
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        for r in 0..LANES {
+            for c in 0..LANES {
+                unsafe { *to.add(c * to_stride + r) = *from.add(r * from_stride + c) };
+            }
+        }
+    }
+}

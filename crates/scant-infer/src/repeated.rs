@@ -1,0 +1,78 @@
+//! Forward passes for the stopwatch.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use scant_nn::{Model, ModelConfig, ModelError, weights};
+
+/// A network in evaluation mode that sees one and the same generated batch again and again, as a
+/// prediction runs it: without gradients, without test-time augmentation.
+#[derive(Debug)]
+pub struct RepeatedForward {
+    model: Model,
+    images: Tensor<4>,
+}
+
+impl RepeatedForward {
+    /// `batch` images of the given rows and columns; `device` without autodiff.
+    ///
+    /// # Errors
+    /// When the network cannot be built.
+    pub fn new(
+        config: &ModelConfig,
+        batch: usize,
+        [rows, columns]: [usize; 2],
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let model = weights::set_training(config.init(device, 0)?, false);
+        let shape = [batch, config.input_channels(), rows, columns];
+        // Multiples of the golden ratio are spread evenly over 0..1 and repeat nowhere.
+        let golden = 0.618_033_988_749_894_9_f64;
+        let count = shape.iter().product::<usize>();
+        let values = (0..count).map(|i| ((i as f64 * golden).fract() * 2.0 - 1.0) as f32);
+        let data = TensorData::new(values.collect::<Vec<f32>>(), shape);
+        Ok(Self { model, images: Tensor::from_data(data, device) })
+    }
+
+    /// The logits of the batch.
+    ///
+    /// # Shapes
+    /// `[batch, logit channels, rows, columns]`
+    #[must_use]
+    pub fn forward(&self) -> Tensor<4> {
+        self.model.forward(self.images.clone()).logits
+    }
+
+    /// Trainable parameters of the network.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        self.model.parameters()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use scant_nn::model::UNetConfig;
+
+    use super::*;
+
+    #[test]
+    fn every_pass_is_that_of_a_network_in_evaluation_mode() {
+        let config = ModelConfig::UNet(UNetConfig {
+            width: 2,
+            depth: 1,
+            input_channels: 3,
+            output_channels: 2,
+        });
+        let device = Device::flex();
+        let repeated = RepeatedForward::new(&config, 2, [6, 9], &device).unwrap();
+        let first = repeated.forward();
+        assert_eq!(first.dims(), [2, 2, 6, 9]);
+        let values: Vec<f32> = first.into_data().try_to_vec().unwrap();
+        assert!(values.iter().any(|&v| v != values[0]), "constant logits");
+        // Batch statistics would move the running ones, and with them the next pass.
+        assert_eq!(repeated.forward().into_data().try_to_vec::<f32>().unwrap(), values);
+        let training = config.init(&device.autodiff(), 0).unwrap();
+        let other = training.forward(Tensor::from_inner(repeated.images.clone())).logits;
+        assert_ne!(other.into_data().try_to_vec::<f32>().unwrap(), values);
+        assert_eq!(repeated.parameters(), training.parameters());
+    }
+}

@@ -1,0 +1,154 @@
+//! Convolutions with batch norm and ReLU behind them.
+
+use burn::nn::BatchNorm;
+use burn::tensor::activation::relu;
+use burn::tensor::{DType, Tensor, module};
+use scant_kernels::{BatchStatistics, ConvNorm, NormActivation};
+
+use super::Conv;
+
+/// 3x3 convolution → batch norm → ReLU, once or twice.
+///
+/// While training, the norms use the statistics of the batch and move their running ones, the
+/// variance without bias, as PyTorch does. On the CPU the parts are one operator, forward and
+/// backward.
+///
+/// # Shapes
+/// - x: `[B, input of the first, H, W]`
+/// - output: `[B, output of the last, H, W]`
+pub(super) fn conv_norm_relu<const N: usize>(
+    x: Tensor<4>,
+    stages: [(&Conv, &BatchNorm); N],
+) -> Tensor<4> {
+    let tracked = x.device().is_autodiff();
+    let training = stages.iter().filter(|(_, norm)| norm.training.is_enabled()).count();
+    let epsilon = stages[0].1.epsilon;
+    let alike = stages.iter().all(|(_, norm)| norm.epsilon == epsilon);
+    let set = NormActivation { epsilon, slope: 0.0 };
+    let fused = alike && scant_kernels::on_cpu(&x.device()) && x.dtype() == DType::F32;
+    match N {
+        _ if fused && !tracked => {
+            let stages = stages.map(|(conv, norm)| {
+                let (mean, variance) = (norm.running_mean.value(), norm.running_var.value());
+                (parts(conv, norm), BatchStatistics { mean, variance })
+            });
+            scant_kernels::conv_norm_infer(x, stages.into(), set)
+        }
+        1 if fused && training == 1 => {
+            let count = values_per_channel(&x);
+            let (conv, norm) = stages[0];
+            let (y, statistics) = scant_kernels::conv_norm(x, parts(conv, norm), set);
+            move_statistics(norm, statistics, count);
+            y
+        }
+        2 if fused && training == 2 => {
+            let count = values_per_channel(&x);
+            let both = [0, 1].map(|i: usize| parts(stages[i].0, stages[i].1));
+            let (y, statistics) = scant_kernels::conv_norm_twice(x, both, set);
+            for ((_, norm), statistics) in stages.iter().zip(statistics) {
+                move_statistics(norm, statistics, count);
+            }
+            y
+        }
+        _ => stages.into_iter().fold(x, |x, (conv, norm)| relu(normalise(norm, conv.forward(x)))),
+    }
+}
+
+/// Batch norm: by the statistics of the batch while training, else by the running ones.
+///
+/// # Shapes
+/// - z, output: `[B, C, H, W]`
+pub(super) fn normalise(norm: &BatchNorm, z: Tensor<4>) -> Tensor<4> {
+    if !(z.device().is_autodiff() && norm.training.is_enabled()) {
+        return norm.forward(z);
+    }
+    let count = values_per_channel(&z);
+    let out = module::batch_norm_train(z, norm.gamma.val(), norm.beta.val(), norm.epsilon);
+    let statistics = BatchStatistics { mean: out.mean, variance: out.variance };
+    move_statistics(norm, statistics, count);
+    out.output
+}
+
+fn parts(conv: &Conv, norm: &BatchNorm) -> ConvNorm {
+    let (weight, bias) = conv.parameters();
+    ConvNorm { weight, bias, gamma: norm.gamma.val(), beta: norm.beta.val() }
+}
+
+fn values_per_channel(x: &Tensor<4>) -> usize {
+    let [batch, _, rows, columns] = x.dims();
+    batch * rows * columns
+}
+
+/// Moves the running statistics towards those of a batch of `count` values per channel.
+fn move_statistics(norm: &BatchNorm, batch: BatchStatistics, count: usize) {
+    let unbiased = count as f64 / (count.max(2) - 1) as f64;
+    let towards = |old: Tensor<1>, new: Tensor<1>| {
+        let new = new.detach().to_device(&old.device());
+        (old * (1.0 - norm.momentum) + new * norm.momentum).detach()
+    };
+    let mean = towards(norm.running_mean.value_sync(), batch.mean);
+    let variance = towards(norm.running_var.value_sync(), batch.variance * unbiased);
+    norm.running_mean.update(mean);
+    norm.running_var.update(variance);
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::BatchNormConfig;
+    use burn::tensor::{Device, Distribution};
+
+    use super::*;
+
+    /// The fused path and the parts must leave the same running statistics.
+    #[test]
+    fn running_statistics_are_those_of_pytorch() {
+        let device = Device::flex().autodiff();
+        device.seed(3);
+        let norm = BatchNormConfig::new(2).init(&device);
+        let conv = Conv::new(1, 2, 3, &device);
+        let values = [1.0_f32, 2.0, 3.0, 6.0];
+        let x = Tensor::<1>::from_floats(values, &device).reshape([1, 1, 2, 2]);
+        // Filters of zeros and a bias: the output is the bias, its variance zero.
+        let y = conv_norm_relu(x.clone(), [(&conv, &norm)]);
+        assert_eq!(y.dims(), [1, 2, 2, 2]);
+        let variance: Vec<f32> = norm.running_var.value_sync().into_data().to_vec().expect("floats");
+        assert_eq!(variance, [0.9, 0.9]);
+
+        // mean 3, sum of squared differences 14: 14 / 3 without bias, from a running variance of 1.
+        let norm = BatchNormConfig::new(1).init(&device);
+        let _ = normalise(&norm, x);
+        let mean: f32 = norm.running_mean.value_sync().into_scalar();
+        let variance: f32 = norm.running_var.value_sync().into_scalar();
+        assert!((mean - 0.3).abs() < 1e-6, "{mean}");
+        assert!((variance - (0.9 + 14.0 / 30.0)).abs() < 1e-6, "{variance}");
+    }
+
+    #[test]
+    fn one_operator_equals_its_parts() {
+        let device = Device::flex().autodiff();
+        device.seed(4);
+        let fill = |conv: &mut Conv| {
+            let (weight, _) = conv.parameters();
+            let noise =
+                Tensor::random(weight.dims(), Distribution::Uniform(-1.0, 1.0), &device);
+            conv.set_weight(noise);
+        };
+        let (mut first, mut second) = (Conv::new(3, 4, 3, &device), Conv::new(4, 5, 3, &device));
+        fill(&mut first);
+        fill(&mut second);
+        let norms = || {
+            [BatchNormConfig::new(4).init(&device), BatchNormConfig::new(5).init(&device)]
+        };
+        let (one, other) = (norms(), norms());
+        let x = Tensor::<4>::random([2, 3, 7, 9], Distribution::Uniform(-1.0, 1.0), &device);
+        let fused = conv_norm_relu(x.clone(), [(&first, &one[0]), (&second, &one[1])]);
+        let middle = relu(normalise(&other[0], first.forward(x)));
+        let apart = relu(normalise(&other[1], second.forward(middle)));
+        let far = (fused - apart).abs().max().into_scalar::<f32>();
+        assert!(far < 1e-4, "{far}");
+        for (a, b) in one.iter().zip(&other) {
+            let far = (a.running_var.value_sync() - b.running_var.value_sync()).abs().max();
+            assert!(far.into_scalar::<f32>() < 1e-5);
+        }
+    }
+}
