@@ -1,6 +1,7 @@
 //! The `scant` program: arguments in, files and exit codes out. The only room that prints.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod allocator;
 mod args;
 mod commands;
 mod exit;
@@ -15,10 +16,8 @@ use clap::Parser;
 
 use crate::args::Cli;
 
-/// A training step allocates and frees the same large buffers again and again; the system's allocator
-/// gives each back to the kernel, and clearing the pages anew costs more than a tenth of the step.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Allocator = allocator::Allocator;
 
 fn main() -> std::process::ExitCode {
     let cli = Cli::parse();

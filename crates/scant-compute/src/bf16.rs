@@ -330,6 +330,7 @@ impl LaneKernel<Pair> for Panels<'_> {
                     furthest: 0,
                     source: right,
                     weights: &self.left[row * self.pairs..(row + count) * self.pairs],
+                    weight_item: count,
                     bias: [0.0; MAX_ROWS],
                 };
                 // SAFETY: `results` has room for the largest tile; a panel is three vectors wide.

@@ -103,6 +103,19 @@ impl Axis {
         self.target.div_ceil(self.step)
     }
 
+    /// Which taps of a phase of the target read a value of the source at this position; the others read
+    /// the zeros around it.
+    pub(super) fn taps_inside(&self, phase: usize, position: usize) -> std::ops::Range<usize> {
+        let inside = |tap: &Tap| {
+            let at = signed(self.split * (position + tap.shift) + self.slots[tap.slot]);
+            (self.origin..self.origin + signed(self.source)).contains(&at)
+        };
+        let taps = &self.taps[phase];
+        // Taps are in the order of the kernel, so that those inside follow each other.
+        let first = taps.iter().position(inside).unwrap_or(0);
+        first..taps.iter().rposition(inside).map_or(first, |last| last + 1)
+    }
+
     /// Of the `count` values from `start` on, which of phase `slot` lie inside the source, and the
     /// source index of the first.
     pub(super) fn inside(&self, slot: usize, start: usize, count: usize) -> (usize, usize, usize) {

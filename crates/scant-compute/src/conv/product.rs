@@ -68,6 +68,8 @@ pub(crate) struct Product<'a, I> {
     pub(crate) source: &'a [I],
     /// `[item, tap, row]`
     pub(crate) weights: &'a [I],
+    /// Distance of items in the weights.
+    pub(crate) weight_item: usize,
     /// Where the sum of each row starts.
     pub(crate) bias: [f32; MAX_ROWS],
 }
@@ -86,7 +88,8 @@ impl<I: Copy> Product<'_, I> {
     ) {
         assert!(
             (self.items - 1) * self.item + self.furthest + vectors * L::ITEMS <= self.source.len()
-                && rows * self.items * self.offsets.len() <= self.weights.len(),
+                && (self.items - 1) * self.weight_item + rows * self.offsets.len()
+                    <= self.weights.len(),
             "a tile must lie inside its slices",
         );
         macro_rules! tile {
@@ -135,9 +138,10 @@ impl<I: Copy> Product<'_, I> {
         unsafe {
             let mut sums: [[L::Sum; VECTORS]; ROWS] =
                 std::array::from_fn(|r| [L::start(self.bias[r]); VECTORS]);
-            let mut weight = self.weights.as_ptr();
+            let mut weights = self.weights.as_ptr();
             let mut source = self.source.as_ptr();
             for _ in 0..self.items {
+                let mut weight = weights;
                 for &offset in self.offsets {
                     let at = source.add(offset);
                     let values: [L::Operand; VECTORS] =
@@ -150,6 +154,7 @@ impl<I: Copy> Product<'_, I> {
                     }
                     weight = weight.add(ROWS);
                 }
+                weights = weights.wrapping_add(self.weight_item);
                 source = source.wrapping_add(self.item);
             }
             for (r, sums) in sums.into_iter().enumerate() {

@@ -103,6 +103,8 @@ impl<I: Copy> Sweep<'_, I> {
             start: self.target_start + first * volume + target_z * ay.target * ax.target,
             channel: volume,
         };
+        let inside = self.axes[0].taps_inside(rz, self.band.start[0] + z);
+        let z_taps = self.axes[0].taps[rz].len().max(1);
         // Rows that follow each other in the copy and in the target are as good as one.
         let endless = ay.step == 1 && columns == count_x && count_x == ax.target;
         let mut position = 0;
@@ -118,14 +120,18 @@ impl<I: Copy> Sweep<'_, I> {
                     let phase = (rz * ay.step + ry) * ax.step + rx;
                     let offsets = self.offsets[phase].as_slice();
                     let taps = offsets.len();
+                    // Taps of planes that hold only zeros are left out.
+                    let used = inside.start * taps / z_taps..inside.end * taps / z_taps;
                     let weights = self.phases[phase] + first * self.items * taps;
+                    let weights = &self.packed[weights..weights + rows * self.items * taps];
                     let product = Product {
                         items: self.items,
                         item: self.layout.channel,
-                        offsets,
+                        offsets: &offsets[used.clone()],
                         furthest: self.furthest,
                         source: &self.source[z * self.layout.plane() + position..],
-                        weights: &self.packed[weights..weights + rows * self.items * taps],
+                        weights: &weights[used.start * rows..],
+                        weight_item: rows * taps,
                         bias,
                     };
                     let (out, out_row) = if whole {

@@ -134,8 +134,8 @@ impl Block {
         }
         let mut sum = ZERO;
         for (x, e) in self.x.iter().zip(&mut self.e) {
-            for i in 0..BLOCK {
-                e[i] = exp(x[i] - self.max[i]);
+            for ((e, x), max) in e.iter_mut().zip(x).zip(&self.max) {
+                *e = exp(x - max);
             }
             sum.iter_mut().zip(e).for_each(|(sum, e)| *sum += *e);
         }
@@ -143,8 +143,8 @@ impl Block {
             *inverse = 1.0 / sum;
         }
         if self.terms.ce {
-            for i in 0..BLOCK {
-                self.log_sum[i] = ln(sum[i]) + self.max[i];
+            for ((log_sum, &sum), max) in self.log_sum.iter_mut().zip(&sum).zip(&self.max) {
+                *log_sum = ln(sum) + max;
             }
         }
     }

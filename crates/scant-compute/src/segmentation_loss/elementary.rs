@@ -42,10 +42,11 @@ pub(super) fn ln(x: f32) -> f32 {
     let p = p * r - 1.666_805_8e-1;
     let p = p * r + 2.000_071_5e-1;
     let p = p * r - 2.499_999_4e-1;
-    let p = p * r + 3.333_333_1e-1;
+    let p = p * r + 3.333_333e-1;
     let tail = p * r * square - exponent * 2.121_944_4e-4 - 0.5 * square;
-    // The last term is 0 unless x is not a number, whose bits mean nothing above.
-    tail + r + exponent * 0.693_359_4 + (x - x)
+    let value = tail + r + exponent * 0.693_359_4;
+    // The bits of what is not a number mean nothing above.
+    if x.is_nan() { x } else { value }
 }
 
 /// `ln(1 + t)` for `t` in 0..=1, accurate for small `t` too.
