@@ -42,8 +42,8 @@ pub(super) fn check(g: &Geometry, seed: u64) {
     let bias = noise(seed + 2, g.outputs);
     let dy = noise(seed + 3, g.y_len());
     let as_multiplied = |v: f32| match g.precision {
-        Precision::Single => f64::from(v),
-        Precision::Bfloat16 => f64::from(bf16::rounded(v)),
+        Precision::Bfloat16 if !depthwise::applies(g) => f64::from(bf16::rounded(v)),
+        _ => f64::from(v),
     };
     let pixels = g.output().iter().product::<usize>();
     let channel = |i: usize| i / pixels % g.outputs;

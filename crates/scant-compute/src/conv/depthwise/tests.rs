@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::tests::check;
 use super::*;
+use crate::bf16::Precision;
 
 fn same(batch: usize, channels: usize, height: usize, width: usize, kernel: usize) -> Geometry {
     let size = [1, kernel, kernel];
@@ -24,6 +25,8 @@ proptest! {
         let g = same(batch, channels, height, width, 2 * half + 1);
         prop_assert!(applies(&g));
         check(&g, seed);
+        // Never rounded, whatever is asked for.
+        check(&Geometry { precision: Precision::Bfloat16, ..g }, seed);
     }
 
     #[test]
