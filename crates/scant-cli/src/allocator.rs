@@ -145,7 +145,11 @@ fn is_large(layout: Layout) -> bool {
 #[cfg(unix)]
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if is_large(layout) { large::take(layout.size()).0 } else { unsafe { MiMalloc.alloc(layout) } }
+        if is_large(layout) {
+            large::take(layout.size()).0
+        } else {
+            unsafe { MiMalloc.alloc(layout) }
+        }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {

@@ -22,7 +22,7 @@ pub(crate) struct Common {
     /// Say only what went wrong
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// Where to compute: auto or cpu
+    /// Where to compute: cpu (auto), cuda:N, rocm:N, vulkan:N, metal or webgpu, if this build has it
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
     pub(crate) device: String,
     /// Worker threads; 0 takes every core

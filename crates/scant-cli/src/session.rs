@@ -8,7 +8,7 @@ use scant_core::SampleId;
 use scant_data::{Catalog, Pool, Severity};
 use scant_infer::{ModelCard, PredictOptions, Predictor, TileOptions, Tta};
 use scant_io::Limits;
-use scant_nn::Device;
+use scant_nn::{Device, DeviceError, DeviceName};
 
 use crate::args::{Common, PredictorArgs, TtaArg};
 use crate::exit::{Failure, Result};
@@ -17,27 +17,23 @@ use crate::exit::{Failure, Result};
 pub(crate) struct Session {
     pub(crate) device: Device,
     pub(crate) device_name: String,
+    pub(crate) on_cpu: bool,
     pub(crate) threads: usize,
     pub(crate) quiet: bool,
 }
 
 impl Session {
     pub(crate) fn start(common: &Common) -> Result<Self> {
-        match common.device.as_str() {
-            "auto" | "cpu" => {}
-            other => {
-                return Err(Failure::usage(format!(
-                    "device \"{other}\" is not in this build; it has: cpu (auto takes it)"
-                )));
-            }
-        }
+        let named: DeviceName = common.device.parse().map_err(device_refused)?;
+        let device = named.open().map_err(device_refused)?;
         rayon::ThreadPoolBuilder::new()
             .num_threads(common.threads)
             .build_global()
             .map_err(|e| Failure::failed(format!("cannot start worker threads: {e}")))?;
         Ok(Self {
-            device: Device::flex(),
-            device_name: "cpu".into(),
+            device,
+            device_name: named.to_string(),
+            on_cpu: named == DeviceName::Cpu,
             threads: rayon::current_num_threads(),
             quiet: common.quiet,
         })
@@ -48,6 +44,10 @@ impl Session {
             eprintln!("{}", text.as_ref());
         }
     }
+}
+
+fn device_refused(error: DeviceError) -> Failure {
+    Failure::usage(format!("--device: {error}"))
 }
 
 /// A pool with its cases.

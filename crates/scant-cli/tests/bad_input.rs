@@ -211,8 +211,16 @@ fn a_set_that_means_nothing() {
 fn arguments_that_mean_nothing() {
     let scratch = trained();
     let device = ["device \"cuda:0\" is not in this build", "it has: cpu"];
-    refused(&scratch, "train pool --recipe tiny.toml -o new --device cuda:0", USAGE, &device);
-    refused(&scratch, &format!("predict run {IMAGE} -o new --device cuda:0"), USAGE, &device);
+    if cfg!(not(any(feature = "cuda", feature = "cuda-llvm"))) {
+        refused(&scratch, "train pool --recipe tiny.toml -o new --device cuda:0", USAGE, &device);
+        refused(&scratch, &format!("predict run {IMAGE} -o new --device cuda:0"), USAGE, &device);
+        refused(&scratch, "evaluate run --device cuda", USAGE, &["--features cuda", "devices.md"]);
+    }
+    for device in ["gpu", "cpu:0", "cuda:", "cuda:x", "cuda:-1"] {
+        let said = format!("\"{device}\" is no device");
+        let words = [said.as_str(), "auto, cpu, cuda:N"];
+        refused(&scratch, &format!("evaluate run --device {device}"), USAGE, &words);
+    }
     refused(&scratch, "train pool --recip tiny.toml", USAGE, &["--recip", "--recipe"]);
     refused(&scratch, "trian pool", USAGE, &["trian", "train"]);
     let words = ["\"dise\" is not a metric", "dice, iou"];

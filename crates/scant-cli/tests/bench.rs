@@ -146,7 +146,7 @@ fn bad_arguments_are_refused() {
     refused("bench infer --width 1", &["width", "2 to 1024"]);
     refused("bench infer --depth 9", &["depth", "1 to 7"]);
     refused("bench infer --fd", &["--fd"]);
-    refused("bench step --device cuda", &["cuda", "cpu"]);
+    refused("bench step --device gpu", &["\"gpu\" is no device", "cpu"]);
     // Nothing was written on the way.
     assert!(scratch.tree("").is_empty());
 }

@@ -50,6 +50,27 @@ pub struct StageGradient {
     pub beta: Vec<f32>,
 }
 
+/// What the first convolution reads.
+#[derive(Debug, Clone, Copy)]
+pub enum Image<'a> {
+    /// `[batch, inputs, rows, columns]`
+    Plain(&'a [f32]),
+    /// `[batch, inputs, rows / 2, columns / 2]`, up-sampled by two (nearest neighbour).
+    Doubled(&'a [f32]),
+    /// The channels of the first array, as many as stated, then those of the second.
+    Joined(&'a [f32], usize, &'a [f32]),
+}
+
+impl<'a> Image<'a> {
+    fn pixels(self) -> Pixels<'a> {
+        match self {
+            Self::Plain(x) => Pixels::Plain(x),
+            Self::Doubled(x) => Pixels::Doubled(x),
+            Self::Joined(first, channels, second) => Pixels::Joined(first, channels, second),
+        }
+    }
+}
+
 fn sizes(s: Sizes, inputs: usize, stage: &Stage<'_>) -> Sizes {
     Sizes { inputs, outputs: stage.gamma.len(), ..s }
 }
@@ -67,16 +88,22 @@ fn planes(s: Sizes, channels: usize) -> Planes {
 /// # Panics
 /// When there is no stage or a length does not fit.
 #[must_use]
-pub fn forward(s: Sizes, x: &[f32], stages: &[Stage<'_>], set: Settings) -> (Vec<f32>, Vec<Trace>) {
+pub fn forward(
+    s: Sizes,
+    x: Image<'_>,
+    stages: &[Stage<'_>],
+    set: Settings,
+) -> (Vec<f32>, Vec<Trace>) {
     let mut traces: Vec<(Trace, Affine)> = Vec::with_capacity(stages.len());
     let mut inputs = s.inputs;
     for stage in stages {
         let size = sizes(s, inputs, stage);
         let from = match traces.last() {
-            None => Pixels::Plain(x),
+            None => x.pixels(),
             Some((trace, affine)) => Pixels::Normalised(&trace.z, affine),
         };
-        let (z, statistics) = winograd::forward_with_statistics(size, from, stage.weight, stage.bias);
+        let (z, statistics) =
+            winograd::forward_with_statistics(size, from, stage.weight, stage.bias);
         let affine = Affine::new(&statistics, stage.gamma, stage.beta, set.epsilon, set.slope);
         traces.push((Trace { z, statistics }, affine));
         inputs = size.outputs;
@@ -86,20 +113,21 @@ pub fn forward(s: Sizes, x: &[f32], stages: &[Stage<'_>], set: Settings) -> (Vec
     (y, traces.into_iter().map(|(trace, _)| trace).collect())
 }
 
-/// Gradients of the parameters of every stage and, if wanted, of `x`, from that of the output.
+/// Gradients of `x` (one per array, none unless wanted) and of the parameters of every stage, from
+/// that of the output.
 ///
 /// # Panics
 /// When a length does not fit.
 #[must_use]
 pub fn backward(
     s: Sizes,
-    x: &[f32],
+    x: Image<'_>,
     stages: &[Stage<'_>],
     traces: &[Trace],
     dy: &[f32],
     set: Settings,
     want_input: bool,
-) -> (Option<Vec<f32>>, Vec<StageGradient>) {
+) -> (Vec<Vec<f32>>, Vec<StageGradient>) {
     assert_eq!(stages.len(), traces.len(), "one trace per stage is needed");
     let affines: Vec<Affine> = stages
         .iter()
@@ -107,28 +135,30 @@ pub fn backward(
         .map(|(s, t)| Affine::new(&t.statistics, s.gamma, s.beta, set.epsilon, set.slope))
         .collect();
     let mut gradients = Vec::with_capacity(stages.len());
-    let mut behind: Option<Vec<f32>> = None;
+    let mut inputs: Vec<Vec<f32>> = Vec::new();
     for i in (0..stages.len()).rev() {
         let (stage, trace, affine) = (&stages[i], &traces[i], &affines[i]);
-        let inputs = if i == 0 { s.inputs } else { stages[i - 1].gamma.len() };
-        let size = sizes(s, inputs, stage);
-        let p = planes(s, size.outputs);
+        let channels = if i == 0 { s.inputs } else { stages[i - 1].gamma.len() };
+        let size = sizes(s, channels, stage);
+        let behind = inputs.pop();
         let dy = behind.as_deref().unwrap_or(dy);
+        let p = planes(s, size.outputs);
         let norm = norm::gradient(p, dy, &trace.z, &trace.statistics, affine, set.epsilon);
         let from = match i {
-            0 => Pixels::Plain(x),
+            0 => x.pixels(),
             _ => Pixels::Normalised(&traces[i - 1].z, &affines[i - 1]),
         };
         let dz = Pixels::Gradient { dy, z: &trace.z, affine, gradient: &norm };
         let weight = winograd::weight_gradient_of(size, from, dz);
-        let before =
-            (i > 0 || want_input).then(|| winograd::input_gradient_of(size, dz, stage.weight));
+        if i > 0 || want_input {
+            let (first, second) = winograd::input_gradient_of(size, dz, stage.weight, from);
+            inputs = std::iter::once(first).chain(second).collect();
+        }
         let Gradient { gamma, beta, .. } = norm;
         gradients.push(StageGradient { weight, gamma, beta });
-        behind = before;
     }
     gradients.reverse();
-    (behind.filter(|_| want_input), gradients)
+    (inputs, gradients)
 }
 
 /// The chain with fixed statistics, which become part of the filters: one pass per stage.
@@ -141,7 +171,7 @@ pub fn backward(
 #[must_use]
 pub fn infer(
     s: Sizes,
-    x: &[f32],
+    x: Image<'_>,
     stages: &[Stage<'_>],
     statistics: &[Statistics],
     set: Settings,
@@ -160,7 +190,7 @@ pub fn infer(
         for (i, b) in stage.bias.unwrap_or_default().iter().enumerate() {
             bias[i] += b * affine.scale[i];
         }
-        let from = y.as_deref().unwrap_or(x);
+        let from = y.as_deref().map_or(x.pixels(), Pixels::Plain);
         y = Some(winograd::forward_activated(size, from, &weight, &bias, set.slope));
         inputs = size.outputs;
     }

@@ -8,15 +8,17 @@
 //! fixed number of threads.
 
 mod aligned;
+mod elementary;
 
 pub mod bf16;
 pub mod conv;
 pub mod conv_norm;
+pub mod gate;
+pub mod masked_moments;
 pub mod norm;
 pub mod peak;
 pub mod pool;
 pub mod resample;
-pub mod masked_moments;
 pub mod segmentation_loss;
 
 pub mod simd;

@@ -235,25 +235,38 @@ pub fn gradient(
         )
     };
     let totals = p.per_channel(plane, |a, b| (a.0 + b.0, a.1 + b.1));
-    let count = p.count().max(1) as f64;
-    let mut out = Gradient {
-        gamma: Vec::with_capacity(p.channels),
-        beta: Vec::with_capacity(p.channels),
-        by_gradient: affine.scale.clone(),
-        by_value: Vec::with_capacity(p.channels),
-        constant: Vec::with_capacity(p.channels),
-    };
-    for (c, (sum, product)) in totals.into_iter().enumerate() {
-        let inverse = 1.0 / (f64::from(statistics.variance[c]) + f64::from(epsilon)).sqrt();
-        let (scale, mean) = (f64::from(affine.scale[c]), f64::from(statistics.mean[c]));
-        // dz = scale (g - Σg / n - x̂ Σ(g x̂) / n), x̂ = (z - μ) · inverse
-        let by_value = -scale * inverse * inverse * product / count;
-        out.gamma.push((product * inverse) as f32);
-        out.beta.push(sum as f32);
-        out.by_value.push(by_value as f32);
-        out.constant.push((-scale * sum / count - by_value * mean) as f32);
+    Gradient::from_sums(totals, p.count(), statistics, affine, epsilon)
+}
+
+impl Gradient {
+    /// From Σ g and Σ g (z - μ) of each channel over its `count` values.
+    pub(crate) fn from_sums(
+        sums: impl IntoIterator<Item = (f64, f64)>,
+        count: usize,
+        statistics: &Statistics,
+        affine: &Affine,
+        epsilon: f32,
+    ) -> Self {
+        let (count, channels) = (count.max(1) as f64, affine.scale.len());
+        let mut out = Self {
+            gamma: Vec::with_capacity(channels),
+            beta: Vec::with_capacity(channels),
+            by_gradient: affine.scale.clone(),
+            by_value: Vec::with_capacity(channels),
+            constant: Vec::with_capacity(channels),
+        };
+        for (c, (sum, product)) in sums.into_iter().enumerate() {
+            let inverse = 1.0 / (f64::from(statistics.variance[c]) + f64::from(epsilon)).sqrt();
+            let (scale, mean) = (f64::from(affine.scale[c]), f64::from(statistics.mean[c]));
+            // dz = scale (g - Σg / n - x̂ Σ(g x̂) / n), x̂ = (z - μ) · inverse
+            let by_value = -scale * inverse * inverse * product / count;
+            out.gamma.push((product * inverse) as f32);
+            out.beta.push(sum as f32);
+            out.by_value.push(by_value as f32);
+            out.constant.push((-scale * sum / count - by_value * mean) as f32);
+        }
+        out
     }
-    out
 }
 
 /// The gradient of `z` (see [`Gradient`]).

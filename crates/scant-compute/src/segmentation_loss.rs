@@ -12,7 +12,6 @@
 //! - [`CE`] `Σ y (ln Σ exp(x) - x)`: PyTorch's `cross_entropy`, by class of the pixel.
 
 mod block;
-mod elementary;
 
 use rayon::prelude::*;
 

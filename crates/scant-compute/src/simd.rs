@@ -121,6 +121,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
     unsafe fn deinterleave4(p: *const f32) -> [Self::V; 4];
     /// The inverse of [`deinterleave4`](Simd::deinterleave4).
     unsafe fn interleave4(p: *mut f32, v: [Self::V; 4]);
+    /// Lane `i` holds the value at `(i + phase) / 2`, phase 0 or 1: each value twice.
+    unsafe fn load_twice(p: *const f32, phase: usize) -> Self::V;
+    /// To `2 · LANES` values, alternately from `a` and `b`.
+    unsafe fn interleave2(p: *mut f32, a: Self::V, b: Self::V);
     /// Lanes 1.. of `v`, and `next` as the last lane.
     unsafe fn shift_in(v: Self::V, next: f32) -> Self::V;
     /// Transposes a square of `LANES` rows: row `i` starts at `from + i · from_stride`.

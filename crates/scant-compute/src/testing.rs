@@ -22,3 +22,11 @@ pub(crate) fn relative_error(got: &[f32], want: &[f64]) -> f64 {
     }
     if norm == 0.0 { difference.sqrt() } else { (difference / norm).sqrt() }
 }
+
+/// As [`relative_error`], relative to at least `floor`: for sums of values that cancel, whose error is
+/// that of the values.
+pub(crate) fn error_relative_to(floor: f64, got: &[f32], want: &[f64]) -> f64 {
+    let norm = want.iter().map(|w| w * w).sum::<f64>().sqrt();
+    let error = relative_error(got, want) * if norm == 0.0 { 1.0 } else { norm };
+    error / norm.max(floor).max(f64::MIN_POSITIVE)
+}

@@ -22,7 +22,7 @@ mod transform;
 
 use crate::norm::{Affine, Gradient, Part, Statistics};
 use filter::Direction;
-use source::{NormGradient, Normalised, Plain};
+use source::{Doubled, Joined, Layout, NormGradient, Normalised, Plain};
 
 pub use backward::weight_gradient;
 pub use forward::{forward, input_gradient};
@@ -50,6 +50,15 @@ impl Sizes {
         self.rows * self.columns
     }
 
+    fn layout(&self, channels: usize) -> Layout {
+        Layout { channels, rows: self.rows, columns: self.columns }
+    }
+
+    /// `values` of `channels` channels as they are.
+    fn plain<'a>(&self, values: &'a [f32], channels: usize) -> Plain<'a> {
+        Plain { values, layout: self.layout(channels) }
+    }
+
     fn grid(&self) -> tiles::Grid {
         tiles::Grid { batch: self.batch, rows: self.rows, columns: self.columns }
     }
@@ -63,6 +72,11 @@ pub enum Pixels<'a> {
     Plain(&'a [f32]),
     /// After a norm and its activation.
     Normalised(&'a [f32], &'a Affine),
+    /// Images of half the rows and columns, each pixel as a square of four: nearest-neighbour
+    /// up-sampling by two.
+    Doubled(&'a [f32]),
+    /// The channels of the first array, as many as stated, then those of the second.
+    Joined(&'a [f32], usize, &'a [f32]),
     /// The gradient before a norm and activation, from that after them.
     Gradient {
         /// Gradient of the activated values.
@@ -76,24 +90,54 @@ pub enum Pixels<'a> {
     },
 }
 
-/// Calls `$body` with `$source` bound to the kind of source that `$pixels` is.
+/// Calls `$body` with `$source` bound to the kind of source that `$pixels`, of `$channels` channels
+/// of the sizes `$s`, is.
 macro_rules! with_source {
-    ($pixels:expr, |$source:ident| $body:expr) => {
+    ($s:expr, $channels:expr, $pixels:expr, |$source:ident| $body:expr) => {
         match $pixels {
             Pixels::Plain(values) => {
-                let $source = &Plain { values };
+                let $source = &$s.plain(values, $channels);
                 $body
             }
             Pixels::Normalised(values, a) => {
-                let $source =
-                    &Normalised { values, scale: &a.scale, shift: &a.shift, slope: a.slope };
+                let $source = &Normalised {
+                    values,
+                    layout: $s.layout($channels),
+                    scale: &a.scale,
+                    shift: &a.shift,
+                    slope: a.slope,
+                };
+                $body
+            }
+            Pixels::Doubled(values) => {
+                let (rows, columns) = ($s.rows / 2, $s.columns / 2);
+                let layout = Layout { channels: $channels, rows, columns };
+                let $source = &Doubled { values, layout };
+                $body
+            }
+            Pixels::Joined(first, split, second) => {
+                let second = $s.plain(second, $channels - split);
+                let $source = &Joined { first: $s.plain(first, split), split, second };
+                $body
+            }
+            Pixels::Gradient { .. } => panic!("a gradient is not an image"),
+        }
+    };
+}
+
+/// As `with_source!`, for gradients of outputs.
+macro_rules! with_gradient {
+    ($s:expr, $pixels:expr, |$source:ident| $body:expr) => {
+        match $pixels {
+            Pixels::Plain(dy) => {
+                let $source = &$s.plain(dy, $s.outputs);
                 $body
             }
             Pixels::Gradient { dy, z, affine, gradient } => {
-                assert_eq!(dy.len(), z.len(), "the gradient does not fit");
                 let $source = &NormGradient {
                     dy,
                     z,
+                    layout: $s.layout($s.outputs),
                     scale: &affine.scale,
                     shift: &affine.shift,
                     slope: affine.slope,
@@ -103,6 +147,7 @@ macro_rules! with_source {
                 };
                 $body
             }
+            _ => panic!("an image is not a gradient"),
         }
     };
 }
@@ -110,12 +155,24 @@ macro_rules! with_source {
 impl Pixels<'_> {
     /// Panics unless there are `channels` channels of `s`.
     fn check(&self, s: Sizes, channels: usize) {
-        let (len, numbers) = match self {
-            Self::Plain(x) => (x.len(), channels),
-            Self::Normalised(x, affine) => (x.len(), affine.scale.len()),
-            Self::Gradient { z, affine, .. } => (z.len(), affine.scale.len()),
+        let plane = s.batch * s.area();
+        let fits = match self {
+            Self::Plain(x) => x.len() == plane * channels,
+            Self::Normalised(x, affine) => {
+                x.len() == plane * channels && affine.scale.len() == channels
+            }
+            Self::Gradient { dy, z, affine, .. } => {
+                let numbers = affine.scale.len() == channels && dy.len() == z.len();
+                numbers && z.len() == plane * channels
+            }
+            Self::Doubled(x) => {
+                s.rows % 2 + s.columns % 2 == 0 && 4 * x.len() == plane * channels
+            }
+            Self::Joined(first, split, second) => {
+                first.len() == plane * split && second.len() + first.len() == plane * channels
+            }
         };
-        assert!(len == s.batch * channels * s.area() && numbers == channels, "pixels do not fit");
+        assert!(fits, "pixels do not fit");
     }
 }
 
@@ -133,12 +190,9 @@ pub fn forward_with_statistics(
     x.check(s, s.inputs);
     let filters = forward::filters(s, weight, Direction::Forward);
     let mut sums = Vec::new();
-    let y = with_source!(x, |x| forward::convolve(
-        s.grid(),
-        x,
-        filters,
-        forward::Output { bias, slope: 1.0, sums: Some(&mut sums) },
-    ));
+    let output = forward::Output { bias, sums: Some(&mut sums), ..forward::Output::PLAIN };
+    let (y, _) =
+        with_source!(s, s.inputs, x, |x| forward::convolve(s.grid(), x, filters, output));
     let mut parts = vec![Part::EMPTY; s.outputs];
     for block in sums.chunks_exact(s.outputs) {
         for (part, sums) in parts.iter_mut().zip(block) {
@@ -153,22 +207,45 @@ pub fn forward_with_statistics(
 /// # Panics
 /// When a length does not fit.
 #[must_use]
-pub fn forward_activated(s: Sizes, x: &[f32], weight: &[f32], bias: &[f32], slope: f32) -> Vec<f32> {
-    Pixels::Plain(x).check(s, s.inputs);
+pub fn forward_activated(
+    s: Sizes,
+    x: Pixels<'_>,
+    weight: &[f32],
+    bias: &[f32],
+    slope: f32,
+) -> Vec<f32> {
+    x.check(s, s.inputs);
     let filters = forward::filters(s, weight, Direction::Forward);
-    let output = forward::Output { bias: Some(bias), slope, sums: None };
-    forward::convolve(s.grid(), &Plain { values: x }, filters, output)
+    let output = forward::Output { bias: Some(bias), slope, ..forward::Output::PLAIN };
+    with_source!(s, s.inputs, x, |x| forward::convolve(s.grid(), x, filters, output)).0
 }
 
-/// [`input_gradient`] from the gradient that `dy` reads.
+/// [`input_gradient`] from the gradient that `dy` reads, of an image of the kind of `like`: one array,
+/// two for joined images.
 ///
 /// # Panics
-/// When a length does not fit.
+/// When a length does not fit, or `like` is an image whose gradient would be that of a norm.
 #[must_use]
-pub fn input_gradient_of(s: Sizes, dy: Pixels<'_>, weight: &[f32]) -> Vec<f32> {
+pub fn input_gradient_of(
+    s: Sizes,
+    dy: Pixels<'_>,
+    weight: &[f32],
+    like: Pixels<'_>,
+) -> (Vec<f32>, Option<Vec<f32>>) {
     dy.check(s, s.outputs);
+    like.check(s, s.inputs);
     let filters = forward::filters(s, weight, Direction::Backward);
-    with_source!(dy, |dy| forward::convolve(s.grid(), dy, filters, forward::Output::PLAIN))
+    let (split, halved) = match like {
+        Pixels::Joined(_, split, _) => (Some(split), false),
+        Pixels::Doubled(_) => (None, true),
+        // Of the values after the norm.
+        Pixels::Plain(_) | Pixels::Normalised(..) => (None, false),
+        Pixels::Gradient { .. } => panic!("a gradient is not an image"),
+    };
+    let output = forward::Output { split, halved, ..forward::Output::PLAIN };
+    let (first, second) =
+        with_gradient!(s, dy, |dy| forward::convolve(s.grid(), dy, filters, output));
+    (first, split.map(|_| second))
 }
 
 /// [`weight_gradient`] from the image that `x` and the gradient that `dy` reads.
@@ -179,11 +256,11 @@ pub fn input_gradient_of(s: Sizes, dy: Pixels<'_>, weight: &[f32]) -> Vec<f32> {
 pub fn weight_gradient_of(s: Sizes, x: Pixels<'_>, dy: Pixels<'_>) -> Vec<f32> {
     x.check(s, s.inputs);
     dy.check(s, s.outputs);
-    with_source!(x, |x| with_source!(dy, |dy| backward::gradient(s, x, dy)))
+    with_source!(s, s.inputs, x, |x| with_gradient!(s, dy, |dy| backward::gradient(s, x, dy)))
 }
 
 /// A pointer that threads may share because they write to different places.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Shared(*mut f32);
 
 // SAFETY: every use states which places are whose.

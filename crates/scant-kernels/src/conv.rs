@@ -5,14 +5,15 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData, module, ops};
 use burn_flex::FlexTensor;
 use gemm::Parallelism;
 use rayon::prelude::*;
 
 use crate::im2col::{self, Sizes};
+use crate::on_cpu;
 
-/// Convolution with zero padding `k / 2`.
+/// Convolution with zero padding `k / 2`. Other devices than the CPU take burn's.
 ///
 /// # Shapes
 /// - x: `[B, Ci, H, W]`
@@ -21,13 +22,18 @@ use crate::im2col::{self, Sizes};
 /// - output: `[B, Co, H, W]`
 ///
 /// # Panics
-/// When the shapes do not fit, k is even, or the device is not the CPU.
+/// When the shapes do not fit or k is even.
 #[must_use]
 pub fn conv2d_same(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
     let ([_, channels, ..], [outputs, inputs, kernel, kernel_columns]) = (x.dims(), weight.dims());
     assert_eq!(channels, inputs, "the image has {channels} channels, the kernel {inputs}");
     assert!(kernel == kernel_columns && kernel % 2 == 1, "the kernel must be square and odd");
     assert_eq!(bias.dims(), [outputs], "one bias per output channel is needed");
+    let single = [x.dtype(), weight.dtype(), bias.dtype()].iter().all(|t| *t == DType::F32);
+    if !(single && on_cpu(&x.device())) {
+        let options = ops::ConvOptions::new([1, 1], [kernel / 2; 2], [1, 1], 1);
+        return module::conv2d(x, weight, Some(bias), options);
+    }
     Tensor::from_dispatch(<Dispatch as ConvSame>::conv_same(
         x.into_dispatch(),
         weight.into_dispatch(),

@@ -15,7 +15,7 @@ use burn::backend::{
 };
 use burn::tensor::{Tensor, TensorData};
 use burn_flex::FlexTensor;
-use scant_compute::conv_norm::{self, Settings, Stage, Trace};
+use scant_compute::conv_norm::{self, Image, Settings, Stage, Trace};
 use scant_compute::norm::Statistics;
 use scant_compute::winograd::Sizes;
 
@@ -58,33 +58,94 @@ pub struct BatchStatistics {
 
 impl BatchStatistics {
     /// From `[2, Co]`.
-    fn split(both: Tensor<2>) -> Self {
+    pub(crate) fn split(both: Tensor<2>) -> Self {
         let channels = both.dims()[1];
         let row = |i: usize| both.clone().narrow(0, i, 1).reshape([channels]);
         Self { mean: row(0), variance: row(1) }
     }
 }
 
+/// What the first convolution reads. Up-sampled and joined images are never written.
+#[derive(Debug, Clone)]
+pub enum ConvInput {
+    /// `[B, Ci, H, W]`
+    Plain(Tensor<4>),
+    /// `[B, Ci, H / 2, W / 2]`, every pixel as a square of four: nearest-neighbour up-sampling by two.
+    Doubled(Tensor<4>),
+    /// `[B, C1, H, W]` and `[B, C2, H, W]`, Ci = C1 + C2: the concatenation of channels.
+    Joined(Tensor<4>, Tensor<4>),
+}
+
+/// The kind of a [`ConvInput`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One image.
+    Plain,
+    /// One image, up-sampled.
+    Doubled,
+    /// Two images.
+    Joined,
+}
+
+impl ConvInput {
+    /// Both tensors; where there is one, the second is a stand-in that nothing reads.
+    fn split(self) -> (Tensor<4>, Tensor<4>, Kind) {
+        match self {
+            Self::Plain(x) => (x.clone(), x.detach(), Kind::Plain),
+            Self::Doubled(x) => (x.clone(), x.detach(), Kind::Doubled),
+            Self::Joined(first, second) => (first, second, Kind::Joined),
+        }
+    }
+
+    /// `[B, Ci, H, W]`, written out by burn's operators: for devices and blocks without a fused path.
+    #[must_use]
+    pub fn written_out(self) -> Tensor<4> {
+        match self {
+            Self::Plain(x) => x,
+            Self::Doubled(x) => {
+                let [_, _, rows, columns] = x.dims();
+                crate::upsample_nearest2d(x, [2 * rows, 2 * columns])
+            }
+            Self::Joined(first, second) => Tensor::cat(vec![first, second], 1),
+        }
+    }
+
+    /// One of the tensors, for its device and type.
+    #[must_use]
+    pub fn representative(&self) -> &Tensor<4> {
+        match self {
+            Self::Plain(x) | Self::Doubled(x) | Self::Joined(x, _) => x,
+        }
+    }
+
+    /// Values per channel that the convolution reads.
+    #[must_use]
+    pub fn values_per_channel(&self) -> usize {
+        let [batch, _, rows, columns] = self.representative().dims();
+        let factor = if matches!(self, Self::Doubled(_)) { 4 } else { 1 };
+        batch * rows * columns * factor
+    }
+}
+
 /// One convolution, normalised by the statistics of the batch, and activated.
 ///
 /// # Shapes
-/// - x: `[B, Ci, H, W]`, `f32` on the CPU
+/// - x: `f32` on the CPU, see [`ConvInput`]
 /// - output: `[B, Co, H, W]`
 ///
 /// # Panics
 /// When the shapes do not fit or the tensors are elsewhere.
 #[must_use]
-pub fn conv_norm(
-    x: Tensor<4>,
-    conv: ConvNorm,
-    set: NormActivation,
-) -> (Tensor<4>, BatchStatistics) {
+pub fn conv_norm(x: ConvInput, conv: ConvNorm, set: NormActivation) -> (Tensor<4>, BatchStatistics) {
+    let (x, x2, kind) = x.split();
     let (y, statistics) = <Dispatch as Chains>::chain_of_one(
         x.into_dispatch(),
+        x2.into_dispatch(),
         conv.weight.into_dispatch(),
         conv.bias.into_dispatch(),
         conv.gamma.into_dispatch(),
         conv.beta.into_dispatch(),
+        kind,
         set,
     );
     (Tensor::from_dispatch(y), BatchStatistics::split(Tensor::from_dispatch(statistics)))
@@ -93,19 +154,21 @@ pub fn conv_norm(
 /// Two convolutions in a row, as [`conv_norm`]; the values between them are never written.
 ///
 /// # Shapes
-/// - x: `[B, Ci, H, W]`, `f32` on the CPU
+/// - x: `f32` on the CPU, see [`ConvInput`]
 /// - output: `[B, Co of the second, H, W]`
 ///
 /// # Panics
 /// As [`conv_norm`].
 #[must_use]
 pub fn conv_norm_twice(
-    x: Tensor<4>,
+    x: ConvInput,
     [first, second]: [ConvNorm; 2],
     set: NormActivation,
 ) -> (Tensor<4>, [BatchStatistics; 2]) {
+    let (x, x2, kind) = x.split();
     let (y, one, two) = <Dispatch as Chains>::chain_of_two(
         x.into_dispatch(),
+        x2.into_dispatch(),
         first.weight.into_dispatch(),
         first.bias.into_dispatch(),
         first.gamma.into_dispatch(),
@@ -114,6 +177,7 @@ pub fn conv_norm_twice(
         second.bias.into_dispatch(),
         second.gamma.into_dispatch(),
         second.beta.into_dispatch(),
+        kind,
         set,
     );
     let statistics = [one, two].map(|s| BatchStatistics::split(Tensor::from_dispatch(s)));
@@ -123,29 +187,34 @@ pub fn conv_norm_twice(
 /// Convolutions with fixed statistics, which become part of the filters. Without gradients.
 ///
 /// # Shapes
-/// - x: `[B, Ci, H, W]`, `f32` on the CPU
+/// - x: `f32` on the CPU, see [`ConvInput`]
 /// - output: `[B, Co of the last, H, W]`
 ///
 /// # Panics
 /// When there is no convolution, the shapes do not fit, or the tensors are elsewhere or tracked.
 #[must_use]
 pub fn conv_norm_infer(
-    x: Tensor<4>,
+    x: ConvInput,
     stages: Vec<(ConvNorm, BatchStatistics)>,
     set: NormActivation,
 ) -> Tensor<4> {
-    stages.into_iter().fold(x, |x, (conv, statistics)| {
-        Tensor::from_dispatch(<Dispatch as Chains>::fixed(
+    let step = |x: ConvInput, (conv, statistics): (ConvNorm, BatchStatistics)| {
+        let (x, x2, kind) = x.split();
+        ConvInput::Plain(Tensor::from_dispatch(<Dispatch as Chains>::fixed(
             x.into_dispatch(),
+            x2.into_dispatch(),
             conv.weight.into_dispatch(),
             conv.bias.into_dispatch(),
             conv.gamma.into_dispatch(),
             conv.beta.into_dispatch(),
             statistics.mean.into_dispatch(),
             statistics.variance.into_dispatch(),
+            kind,
             set,
-        ))
-    })
+        )))
+    };
+    assert!(!stages.is_empty(), "at least one convolution is needed");
+    stages.into_iter().fold(x, step).written_out()
 }
 
 /// The operators behind the functions of this module.
@@ -155,16 +224,19 @@ pub(crate) trait Chains: Backend {
     /// See [`conv_norm`]; the statistics are `[2, Co]`.
     fn chain_of_one(
         x: FloatTensor<Self>,
+        x2: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
+        kind: Kind,
         set: NormActivation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// See [`conv_norm_twice`].
     fn chain_of_two(
         x: FloatTensor<Self>,
+        x2: FloatTensor<Self>,
         weight1: FloatTensor<Self>,
         bias1: FloatTensor<Self>,
         gamma1: FloatTensor<Self>,
@@ -173,41 +245,59 @@ pub(crate) trait Chains: Backend {
         bias2: FloatTensor<Self>,
         gamma2: FloatTensor<Self>,
         beta2: FloatTensor<Self>,
+        kind: Kind,
         set: NormActivation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// See [`conv_norm_infer`].
     fn fixed(
         x: FloatTensor<Self>,
+        x2: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         mean: FloatTensor<Self>,
         variance: FloatTensor<Self>,
+        kind: Kind,
         set: NormActivation,
     ) -> FloatTensor<Self>;
 }
 
-fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
+pub(crate) fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape.to_vec()))
 }
 
-/// Inputs of a chain: the image, then weight, bias, γ and β of each stage.
+/// Inputs of a chain: both images, then weight, bias, γ and β of each stage.
 #[derive(Debug, Clone)]
-struct Inputs(Vec<FlexTensor>);
+struct Inputs {
+    tensors: Vec<FlexTensor>,
+    kind: Kind,
+}
+
+/// Tensors before those of the stages.
+const IMAGES: usize = 2;
 
 impl Inputs {
-    fn new(tensors: impl IntoIterator<Item = FlexTensor>) -> Self {
-        Self(tensors.into_iter().map(|t| t.to_contiguous()).collect())
+    fn new(tensors: impl IntoIterator<Item = FlexTensor>, kind: Kind) -> Self {
+        Self { tensors: tensors.into_iter().map(|t| t.to_contiguous()).collect(), kind }
     }
 
-    fn image(&self) -> &[f32] {
-        self.0[0].storage()
+    fn shape(&self, i: usize) -> Vec<usize> {
+        self.tensors[i].layout().shape().to_vec()
+    }
+
+    fn image(&self) -> Image<'_> {
+        let values = |i: usize| self.tensors[i].storage::<f32>();
+        match self.kind {
+            Kind::Plain => Image::Plain(values(0)),
+            Kind::Doubled => Image::Doubled(values(0)),
+            Kind::Joined => Image::Joined(values(0), self.shape(0)[1], values(1)),
+        }
     }
 
     fn stages(&self) -> Vec<Stage<'_>> {
-        self.0[1..]
+        self.tensors[IMAGES..]
             .chunks_exact(4)
             .map(|t| Stage {
                 weight: t[0].storage(),
@@ -220,14 +310,23 @@ impl Inputs {
 
     /// The sizes of the whole chain, checked.
     fn sizes(&self) -> Sizes {
-        let shape = |t: &FlexTensor| t.layout().shape().to_vec();
-        let image = shape(&self.0[0]);
+        let mut image = self.shape(0);
+        match self.kind {
+            Kind::Plain => {}
+            Kind::Doubled => image[2..].iter_mut().for_each(|n| *n *= 2),
+            Kind::Joined => {
+                let second = self.shape(1);
+                let alike = image[0] == second[0] && image[2..] == second[2..];
+                assert!(alike, "joined images {image:?} and {second:?} differ in more than channels");
+                image[1] += second[1];
+            }
+        }
         let mut inputs = image[1];
-        for stage in self.0[1..].chunks_exact(4) {
-            let weight = shape(&stage[0]);
+        for at in (IMAGES..self.tensors.len()).step_by(4) {
+            let weight = self.shape(at);
             assert_eq!(weight[1..], [inputs, 3, 3], "the image has {inputs} channels");
             inputs = weight[0];
-            let numbers = stage[1..].iter().all(|t| shape(t) == [inputs]);
+            let numbers = (at + 1..at + 4).all(|i| self.shape(i) == [inputs]);
             assert!(numbers, "bias and norm need one number per output channel");
         }
         Sizes {
@@ -247,25 +346,28 @@ impl Inputs {
 }
 
 /// `[2, C]`
-fn both(s: &Statistics) -> FlexTensor {
+pub(crate) fn both(s: &Statistics) -> FlexTensor {
     tensor([s.mean.as_slice(), &s.variance].concat(), &[2, s.mean.len()])
 }
 
 impl Chains for Flex {
     fn chain_of_one(
         x: FloatTensor<Self>,
+        x2: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
+        kind: Kind,
         set: NormActivation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (y, traces) = Inputs::new([x, weight, bias, gamma, beta]).forward(set);
+        let (y, traces) = Inputs::new([x, x2, weight, bias, gamma, beta], kind).forward(set);
         (y, both(&traces[0].statistics))
     }
 
     fn chain_of_two(
         x: FloatTensor<Self>,
+        x2: FloatTensor<Self>,
         weight1: FloatTensor<Self>,
         bias1: FloatTensor<Self>,
         gamma1: FloatTensor<Self>,
@@ -274,24 +376,27 @@ impl Chains for Flex {
         bias2: FloatTensor<Self>,
         gamma2: FloatTensor<Self>,
         beta2: FloatTensor<Self>,
+        kind: Kind,
         set: NormActivation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let inputs = [x, weight1, bias1, gamma1, beta1, weight2, bias2, gamma2, beta2];
-        let (y, traces) = Inputs::new(inputs).forward(set);
+        let inputs = [x, x2, weight1, bias1, gamma1, beta1, weight2, bias2, gamma2, beta2];
+        let (y, traces) = Inputs::new(inputs, kind).forward(set);
         (y, both(&traces[0].statistics), both(&traces[1].statistics))
     }
 
     fn fixed(
         x: FloatTensor<Self>,
+        x2: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         mean: FloatTensor<Self>,
         variance: FloatTensor<Self>,
+        kind: Kind,
         set: NormActivation,
     ) -> FloatTensor<Self> {
-        let inputs = Inputs::new([x, weight, bias, gamma, beta]);
+        let inputs = Inputs::new([x, x2, weight, bias, gamma, beta], kind);
         let (s, mean, variance) = (inputs.sizes(), mean.to_contiguous(), variance.to_contiguous());
         let statistics = Statistics {
             mean: mean.storage::<f32>().to_vec(),
@@ -334,16 +439,18 @@ impl<const N: usize> Backward<Flex, N> for ChainBackward {
             &traces,
             dy.storage(),
             set.settings(),
-            ops.parents[0].is_some(),
+            ops.parents[..IMAGES].iter().any(Option::is_some),
         );
-        let mut values = vec![dx.unwrap_or_default()];
+        // Where there is one image, its stand-in gets no gradient.
+        let mut values: Vec<Option<Vec<f32>>> = dx.into_iter().map(Some).collect();
+        values.resize(IMAGES, None);
         for g in stages {
             // The norm takes away what the bias adds.
             let bias = vec![0.0; g.beta.len()];
-            values.extend([g.weight, bias, g.gamma, g.beta]);
+            values.extend([g.weight, bias, g.gamma, g.beta].map(Some));
         }
-        for ((parent, values), like) in ops.parents.iter().zip(values).zip(&inputs.0) {
-            if let Some(node) = parent {
+        for ((parent, values), like) in ops.parents.iter().zip(values).zip(&inputs.tensors) {
+            if let (Some(node), Some(values)) = (parent, values) {
                 grads.register::<Flex>(node.id, tensor(values, &like.layout().shape().to_vec()));
             }
         }
@@ -353,10 +460,11 @@ impl<const N: usize> Backward<Flex, N> for ChainBackward {
 /// The chain and its node; `N` is the number of inputs.
 fn tracked<const N: usize, C: CheckpointStrategy>(
     inputs: [FloatTensor<Autodiff<Flex, C>>; N],
+    kind: Kind,
     set: NormActivation,
 ) -> (FloatTensor<Autodiff<Flex, C>>, Vec<FloatTensor<Autodiff<Flex, C>>>) {
     let nodes = inputs.each_ref().map(|t| t.node());
-    let inputs = Inputs::new(inputs.map(|t| t.into_primitive()));
+    let inputs = Inputs::new(inputs.map(|t| t.into_primitive()), kind);
     let constant = |t: &Trace| Autodiff::<Flex, C>::from_inner(both(&t.statistics));
     match ChainBackward.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(prep) => {
@@ -374,18 +482,21 @@ fn tracked<const N: usize, C: CheckpointStrategy>(
 impl<C: CheckpointStrategy> Chains for Autodiff<Flex, C> {
     fn chain_of_one(
         x: FloatTensor<Self>,
+        x2: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
+        kind: Kind,
         set: NormActivation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (y, mut statistics) = tracked::<5, C>([x, weight, bias, gamma, beta], set);
+        let (y, mut statistics) = tracked::<6, C>([x, x2, weight, bias, gamma, beta], kind, set);
         (y, statistics.remove(0))
     }
 
     fn chain_of_two(
         x: FloatTensor<Self>,
+        x2: FloatTensor<Self>,
         weight1: FloatTensor<Self>,
         bias1: FloatTensor<Self>,
         gamma1: FloatTensor<Self>,
@@ -394,22 +505,25 @@ impl<C: CheckpointStrategy> Chains for Autodiff<Flex, C> {
         bias2: FloatTensor<Self>,
         gamma2: FloatTensor<Self>,
         beta2: FloatTensor<Self>,
+        kind: Kind,
         set: NormActivation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let inputs = [x, weight1, bias1, gamma1, beta1, weight2, bias2, gamma2, beta2];
-        let (y, mut statistics) = tracked::<9, C>(inputs, set);
+        let inputs = [x, x2, weight1, bias1, gamma1, beta1, weight2, bias2, gamma2, beta2];
+        let (y, mut statistics) = tracked::<10, C>(inputs, kind, set);
         let first = statistics.remove(0);
         (y, first, statistics.remove(0))
     }
 
     fn fixed(
         _x: FloatTensor<Self>,
+        _x2: FloatTensor<Self>,
         _weight: FloatTensor<Self>,
         _bias: FloatTensor<Self>,
         _gamma: FloatTensor<Self>,
         _beta: FloatTensor<Self>,
         _mean: FloatTensor<Self>,
         _variance: FloatTensor<Self>,
+        _kind: Kind,
         _set: NormActivation,
     ) -> FloatTensor<Self> {
         panic!("a convolution with fixed statistics has no gradient; use the parts")

@@ -1,8 +1,8 @@
 //! Layers that several networks share.
 
 mod conv;
-mod convolution;
 mod conv_norm;
+mod convolution;
 mod double_conv;
 mod encoder;
 mod gate;

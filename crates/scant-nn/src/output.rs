@@ -3,6 +3,9 @@
 use burn::tensor::Tensor;
 
 /// One intermediate feature map, by name.
+///
+/// What comes after the map in the network must start from `features`: gradients that other losses
+/// leave at [`Tap::moments`] are then added to that of `features` in place.
 #[derive(Debug, Clone)]
 pub struct Tap {
     /// `enc1` (full resolution) .. `encN`, `bottleneck`, `decN` (deepest) .. `dec1` (full resolution).
@@ -10,6 +13,21 @@ pub struct Tap {
     /// # Shapes
     /// `[batch, channels, rows, columns]` at the stage's own resolution.
     pub features: Tensor<4>,
+    /// The same map for sums over regions, whose gradient costs little this way; see
+    /// [`tapped_region_features`](crate::loss::feature_discrepancy::tapped_region_features).
+    pub moments: scant_kernels::Tap<4>,
+}
+
+impl Tap {
+    /// Splits a map on its way through the network.
+    ///
+    /// # Shapes
+    /// - map: `[batch, channels, rows, columns]`
+    #[must_use]
+    pub fn new(name: String, map: Tensor<4>) -> Self {
+        let (features, moments) = scant_kernels::tap(map);
+        Self { name, features, moments }
+    }
 }
 
 /// The result of a forward pass.

@@ -10,10 +10,12 @@ use scant_core::Role;
 use scant_data::stream::Batch;
 use scant_nn::loss::discrepancy_config::{Exchangeable, FeatureDiscrepancyConfig};
 use scant_nn::loss::exchangeable::{Pairing, Permutation, base_novel, shuffled};
-use scant_nn::loss::feature_discrepancy::{Discrepancy, feature_discrepancy, region_features};
+use scant_nn::loss::feature_discrepancy::{
+    Discrepancy, feature_discrepancy, tapped_region_features,
+};
 use scant_nn::loss::mask_pyramid::mask_pyramid;
 use scant_nn::loss::segmentation::segmentation_loss;
-use scant_nn::loss::{Features, ForegroundMask, Logits, Target};
+use scant_nn::loss::{ForegroundMask, Logits, Target};
 use scant_nn::{Model, SegOutput};
 
 use crate::recipe::PhaseLoss;
@@ -116,8 +118,7 @@ fn tap_terms(
         .into_iter()
         .zip(masks)
         .map(|(i, mask)| {
-            let features = Features(output.taps[i].features.clone());
-            let regions = region_features(&features, &mask, config.form);
+            let regions = tapped_region_features(&output.taps[i].moments, &mask, config.form);
             let mut terms = vec![feature_discrepancy(&regions, config.log())];
             match &pairing {
                 Exchange::None => {}
@@ -166,9 +167,8 @@ pub(crate) fn discrepancy_per_tap(
         .iter()
         .zip(masks)
         .filter_map(|(tap, mask)| {
-            let features = Features(tap.features.clone());
-            let term =
-                feature_discrepancy(&region_features(&features, &mask, config.form), config.log());
+            let regions = tapped_region_features(&tap.moments, &mask, config.form);
+            let term = feature_discrepancy(&regions, config.log());
             (term.contributed() > 0).then(|| (tap.name.clone(), scalar(&term.value)))
         })
         .collect()

@@ -208,11 +208,13 @@ pub(crate) fn scale(gradients: &mut FlatGradients, factor: f64) {
 /// Euclidean norm over all parameters.
 #[must_use]
 pub(crate) fn norm(gradients: &FlatGradients) -> f64 {
-    let squares = gradients.values().map(|g| {
-        let s: f32 = (g.clone() * g.clone()).sum().into_scalar();
-        f64::from(s)
-    });
-    squares.sum::<f64>().sqrt()
+    let squares: Vec<Tensor<1>> =
+        gradients.values().map(|g| (g.clone() * g.clone()).sum()).collect();
+    if squares.is_empty() {
+        return 0.0;
+    }
+    // Together, because a GPU has to finish before it lets anything be read.
+    Tensor::cat(squares, 0).into_data().iter::<f32>().map(f64::from).sum::<f64>().sqrt()
 }
 
 #[cfg(test)]

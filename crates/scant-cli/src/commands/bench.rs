@@ -20,6 +20,8 @@ use stopwatch::Seconds;
 /// Weight of the feature discrepancy on every tap. Time does not depend on it as long as it is not 0.
 const FD_WEIGHT: f64 = 0.1;
 
+const MIB: f64 = 1024.0 * 1024.0;
+
 const TERMS: [&str; 4] = ["dice", "bce", "ce", "iou"];
 
 pub(crate) fn run(session: &Session, command: &BenchCommand) -> Result {
@@ -37,7 +39,7 @@ pub(crate) fn run(session: &Session, command: &BenchCommand) -> Result {
     let recipe = recipe(net, batch, loss)?;
     let classes = classes(net.classes as usize)?;
     let config = recipe.model_config(classes.logit_channels())?;
-    let machine = Machine::measure(session.threads);
+    let machine = Machine::measure(session);
     let before_mib = memory::now_mib();
     let flops = config.flops(net.size);
     let (what, per_image, terms, seconds, parameters) = match command {
@@ -49,13 +51,19 @@ pub(crate) fn run(session: &Session, command: &BenchCommand) -> Result {
             let terms: Vec<String> = terms.into_keys().collect();
             let seconds = Seconds::of(net.warmup.saturating_sub(1), net.repeats, || {
                 step.step();
-            });
+                finish(session)
+            })?;
             (Work::Step, flops.step, terms, seconds, parameters)
         }
         BenchCommand::Infer(_) => {
             let pass = RepeatedForward::new(&config, batch as usize, net.size, &session.device)
                 .map_err(TrainError::from)?;
-            let seconds = Seconds::of(net.warmup, net.repeats, || drop(pass.forward()));
+            let seconds = Seconds::of(net.warmup, net.repeats, || {
+                let logits = pass.forward();
+                finish(session)?;
+                drop(logits); // Not before: a device may leave out what nobody holds.
+                Ok(())
+            })?;
             (Work::Infer, flops.forward, Vec::new(), seconds, pass.parameters())
         }
     };
@@ -74,6 +82,7 @@ pub(crate) fn run(session: &Session, command: &BenchCommand) -> Result {
         seconds,
         before_mib,
         peak_mib: memory::peak_mib(),
+        device_mib: session.device.memory_pool_usage().map(|m| m.bytes_reserved as f64 / MIB),
         machine,
     };
     if net.json {
@@ -83,6 +92,12 @@ pub(crate) fn run(session: &Session, command: &BenchCommand) -> Result {
         print!("{}", figures.text());
     }
     Ok(())
+}
+
+/// Waits until the device has done what it was told. The CPU always has.
+fn finish(session: &Session) -> Result {
+    let name = &session.device_name;
+    session.device.sync().map_err(|e| Failure::failed(format!("device {name}: {e}")))
 }
 
 /// What a step descends, as a recipe writes it; `None` is the recipes' own default.

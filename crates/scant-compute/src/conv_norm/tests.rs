@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::norm::tests::{literal as norm_literal, wide};
-use crate::testing::{noise, relative_error};
+use crate::testing::{error_relative_to, noise, relative_error};
 
 /// `w ∗ x + b` and, from `dz`, the gradients of x and w.
 fn convolution(s: Sizes, x: &[f64], w: &[f32], bias: &[f32], dz: &[f64]) -> [Vec<f64>; 3] {
@@ -59,8 +59,8 @@ fn check(s: Sizes, hidden: usize, seed: u64) {
         gamma: &p.gamma,
         beta: &p.beta,
     });
-    let (y, traces) = forward(s, &x, &stages, SET);
-    let (dx, gradients) = backward(s, &x, &stages, &traces, &dy, SET, true);
+    let (y, traces) = forward(s, Image::Plain(&x), &stages, SET);
+    let (dx, gradients) = backward(s, Image::Plain(&x), &stages, &traces, &dy, SET, true);
 
     let set = (1e-5, f64::from(SET.slope));
     let (first, second) = (Sizes { outputs: hidden, ..s }, Sizes { inputs: hidden, ..s });
@@ -78,25 +78,29 @@ fn check(s: Sizes, hidden: usize, seed: u64) {
     let [_, _, _, dz1, dgamma1, dbeta1] = norm(hidden, &z1, &p[0], &dy1);
     let [_, want_dx, dw1] = convolution(first, &x, &p[0].weight, &p[0].bias, &dz1);
 
-    let dx = dx.expect("the gradient of x was wanted");
-    for (name, got, want) in [
-        ("y", &y, &y2),
-        ("mean", &traces[1].statistics.mean, &mean2),
-        ("variance", &traces[1].statistics.variance, &variance2),
-        ("dx", &dx, &want_dx),
-        ("dw1", &gradients[0].weight, &dw1),
-        ("dw2", &gradients[1].weight, &dw2),
-        ("dgamma1", &gradients[0].gamma, &dgamma1),
-        ("dgamma2", &gradients[1].gamma, &dgamma2),
-        ("dbeta1", &gradients[0].beta, &dbeta1),
-        ("dbeta2", &gradients[1].beta, &dbeta2),
+    // What cancels is as exact as its terms: means to the deviation, sums to sums of as many values.
+    let deviation = variance2.iter().sum::<f64>().sqrt();
+    let sum = 0.3 * dy.iter().map(|&v| f64::from(v * v)).sum::<f64>().sqrt();
+    for (name, got, want, floor) in [
+        ("y", &y, &y2, 0.0),
+        ("mean", &traces[1].statistics.mean, &mean2, deviation),
+        ("variance", &traces[1].statistics.variance, &variance2, 0.0),
+        ("dx", &dx[0], &want_dx, 0.0),
+        ("dw1", &gradients[0].weight, &dw1, 0.0),
+        ("dw2", &gradients[1].weight, &dw2, 0.0),
+        ("dgamma1", &gradients[0].gamma, &dgamma1, sum),
+        ("dgamma2", &gradients[1].gamma, &dgamma2, sum),
+        ("dbeta1", &gradients[0].beta, &dbeta1, sum),
+        ("dbeta2", &gradients[1].beta, &dbeta2, sum),
     ] {
-        let error = relative_error(got, want);
+        let error = error_relative_to(floor, got, want);
         assert!(error <= 2e-5, "{name} of {s:?}, {hidden} inside: {error:e}");
     }
 
     let statistics: Vec<Statistics> = traces.into_iter().map(|t| t.statistics).collect();
-    let error = relative_error(&infer(s, &wide_to_single(&x), &stages, &statistics, SET), &wide(&y));
+    let x = wide_to_single(&x);
+    let got = infer(s, Image::Plain(&x), &stages, &statistics, SET);
+    let error = relative_error(&got, &wide(&y));
     assert!(error <= 2e-5, "the same statistics give another output: {error:e}");
 }
 
@@ -121,7 +125,89 @@ proptest! {
 }
 
 #[test]
+fn single_channels_inside_and_out() {
+    check(Sizes { batch: 2, inputs: 3, outputs: 1, rows: 4, columns: 12 }, 1, 899);
+}
+
+#[test]
 fn whole_rows_of_tiles_and_many_blocks() {
     check(Sizes { batch: 1, inputs: 3, outputs: 5, rows: 66, columns: 132 }, 7, 1);
     check(Sizes { batch: 2, inputs: 9, outputs: 17, rows: 40, columns: 64 }, 18, 2);
+}
+
+/// Doubled and joined images give exactly what the written-out images give, and their gradients are
+/// sums and parts of those.
+fn check_images(s: Sizes, seed: u64) {
+    let weight = noise(seed, s.outputs * s.inputs * 9);
+    let numbers = noise(seed + 1, s.outputs);
+    let stage =
+        [Stage { weight: &weight, bias: Some(&numbers), gamma: &numbers, beta: &numbers }];
+    let dy = noise(seed + 2, s.batch * s.outputs * s.rows * s.columns);
+    let run = |image: Image<'_>| {
+        let (y, traces) = forward(s, image, &stage, SET);
+        let (dx, gradients) = backward(s, image, &stage, &traces, &dy, SET, true);
+        let statistics = [traces[0].statistics.clone()];
+        (y, dx, gradients[0].weight.clone(), infer(s, image, &stage, &statistics, SET))
+    };
+    let area = s.rows * s.columns;
+
+    let small = noise(seed + 3, s.batch * s.inputs * area / 4);
+    let large: Vec<f32> = (0..s.batch * s.inputs * area)
+        .map(|i| {
+            let (plane, r, c) = (i / area, i % area / s.columns / 2, i % s.columns / 2);
+            small[plane * area / 4 + r * s.columns / 2 + c]
+        })
+        .collect();
+    let (want, got) = (run(Image::Plain(&large)), run(Image::Doubled(&small)));
+    assert_eq!((&want.0, &want.2, &want.3), (&got.0, &got.2, &got.3), "doubled, {s:?}");
+    let mut sums = vec![0.0_f64; small.len()];
+    for (i, &v) in want.1[0].iter().enumerate() {
+        let (plane, r, c) = (i / area, i % area / s.columns / 2, i % s.columns / 2);
+        sums[plane * area / 4 + r * s.columns / 2 + c] += f64::from(v);
+    }
+    assert!(relative_error(&got.1[0], &sums) < 1e-5, "gradient of doubling, {s:?}");
+
+    for split in [0, 1, s.inputs - 1, s.inputs] {
+        let whole = noise(seed + 4, s.batch * s.inputs * area);
+        let part = |from: usize, to: usize| -> Vec<f32> {
+            let images = whole.chunks_exact(s.inputs * area);
+            images.flat_map(|image| image[from * area..to * area].to_vec()).collect()
+        };
+        let (first, second) = (part(0, split), part(split, s.inputs));
+        let want = run(Image::Plain(&whole));
+        let got = run(Image::Joined(&first, split, &second));
+        assert_eq!((&want.0, &want.2, &want.3), (&got.0, &got.2, &got.3), "joined, {s:?}");
+        let back = |image: usize, c: usize| {
+            let (from, channels, c) = match c.checked_sub(split) {
+                None => (&got.1[0], split, c),
+                Some(c) => (&got.1[1], s.inputs - split, c),
+            };
+            from[(image * channels + c) * area..][..area].to_vec()
+        };
+        let places = (0..s.batch).flat_map(|b| (0..s.inputs).map(move |c| (b, c)));
+        let joined: Vec<f32> = places.flat_map(|(b, c)| back(b, c)).collect();
+        assert_eq!(joined, want.1[0], "gradient of joining, {s:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn doubled_and_joined_images(
+        batch in 1_usize..3,
+        inputs in 1_usize..6,
+        outputs in 1_usize..20,
+        rows in 1_usize..12,
+        columns in 1_usize..12,
+        seed in 0_u64..1000,
+    ) {
+        check_images(Sizes { batch, inputs, outputs, rows: 2 * rows, columns: 2 * columns }, seed);
+    }
+}
+
+#[test]
+fn doubled_and_joined_images_of_whole_rows_of_tiles() {
+    check_images(Sizes { batch: 1, inputs: 3, outputs: 5, rows: 66, columns: 132 }, 1);
+    check_images(Sizes { batch: 2, inputs: 9, outputs: 17, rows: 40, columns: 64 }, 2);
+    check_images(Sizes { batch: 1, inputs: 2, outputs: 2, rows: 8, columns: 258 }, 3);
 }

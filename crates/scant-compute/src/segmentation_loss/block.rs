@@ -1,6 +1,6 @@
 //! The arithmetic on a block of pixels that stays in the first cache.
 
-use super::elementary::{exp, ln, ln_1p};
+use crate::elementary::{exp, ln, ln_1p};
 use super::{BCE, BOTH, CE, PREDICTED, SUMS, TRUTH, Terms};
 
 /// Running sums of a vector loop.

@@ -95,6 +95,27 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn load_twice(p: *const f32, phase: usize) -> Self::V {
+        unsafe {
+            let order = if phase == 0 {
+                _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3)
+            } else {
+                _mm256_setr_epi32(0, 1, 1, 2, 2, 3, 3, 4)
+            };
+            _mm256_permutevar8x32_ps(_mm256_loadu_ps(p), order)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn interleave2(p: *mut f32, a: Self::V, b: Self::V) {
+        unsafe {
+            let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            _mm256_storeu_ps(p, _mm256_permute2f128_ps::<0x20>(low, high));
+            _mm256_storeu_ps(p.add(8), _mm256_permute2f128_ps::<0x31>(low, high));
+        }
+    }
+
+    #[inline(always)]
     unsafe fn shift_in(v: Self::V, next: f32) -> Self::V {
         unsafe {
             let order = _mm256_setr_epi32(1, 2, 3, 4, 5, 6, 7, 0);

@@ -89,6 +89,29 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn load_twice(p: *const f32, phase: usize) -> Self::V {
+        unsafe {
+            let order = if phase == 0 {
+                _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7)
+            } else {
+                _mm512_setr_epi32(0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8)
+            };
+            _mm512_permutexvar_ps(order, _mm512_loadu_ps(p))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn interleave2(p: *mut f32, a: Self::V, b: Self::V) {
+        unsafe {
+            let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            let high =
+                _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+            _mm512_storeu_ps(p, _mm512_permutex2var_ps(a, low, b));
+            _mm512_storeu_ps(p.add(16), _mm512_permutex2var_ps(a, high, b));
+        }
+    }
+
+    #[inline(always)]
     unsafe fn shift_in(v: Self::V, next: f32) -> Self::V {
         unsafe {
             let next = _mm512_castps_si512(_mm512_set1_ps(next));
@@ -123,11 +146,9 @@ unsafe fn gather4(p: *const f32) -> [__m512; 4] {
         let [a, b] = [_mm512_loadu_ps(p), _mm512_loadu_ps(p.add(16))];
         let [c, d] = [_mm512_loadu_ps(p.add(32)), _mm512_loadu_ps(p.add(48))];
         let (ab, cd) = (_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0x44>(c, d));
-        let (v0, v1) =
-            (_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xDD>(ab, cd));
+        let (v0, v1) = (_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xDD>(ab, cd));
         let (ab, cd) = (_mm512_shuffle_f32x4::<0xEE>(a, b), _mm512_shuffle_f32x4::<0xEE>(c, d));
-        let (v2, v3) =
-            (_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xDD>(ab, cd));
+        let (v2, v3) = (_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xDD>(ab, cd));
         [v0, v1, v2, v3]
     }
 }

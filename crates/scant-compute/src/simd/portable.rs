@@ -88,6 +88,19 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn load_twice(p: *const f32, phase: usize) -> Self::V {
+        let v = unsafe { Self::load(p) };
+        std::array::from_fn(|i| v[(i + phase) / 2])
+    }
+
+    #[inline(always)]
+    unsafe fn interleave2(p: *mut f32, a: Self::V, b: Self::V) {
+        let all: [f32; 2 * LANES] =
+            std::array::from_fn(|i| if i % 2 == 0 { a[i / 2] } else { b[i / 2] });
+        unsafe { p.cast::<[f32; 2 * LANES]>().write_unaligned(all) }
+    }
+
+    #[inline(always)]
     unsafe fn shift_in(v: Self::V, next: f32) -> Self::V {
         std::array::from_fn(|i| if i + 1 < LANES { v[i + 1] } else { next })
     }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::filter::PanelGradient;
 use super::product::Product;
-use super::source::{Plain, Source};
+use super::source::Source;
 use super::tiles::{Grid, Scratch};
 use super::{POINTS, Shared, Sizes};
 use crate::aligned::Aligned;
@@ -34,8 +34,7 @@ const KEPT: usize = 10 << 20;
 pub fn weight_gradient(s: Sizes, x: &[f32], dy: &[f32]) -> Vec<f32> {
     assert_eq!(x.len(), s.batch * s.inputs * s.area(), "the image does not fit");
     assert_eq!(dy.len(), s.batch * s.outputs * s.area(), "the gradient does not fit");
-    let (x, dy) = (Plain { values: x }, Plain { values: dy });
-    gradient(s, &x, &dy)
+    gradient(s, &s.plain(x, s.inputs), &s.plain(dy, s.outputs))
 }
 
 /// [`weight_gradient`] of what `x` and `dy` read.
@@ -88,10 +87,27 @@ impl<X: Source, Y: Source> Job<'_, X, Y> {
             let mut points = Aligned::take(self.points_len());
             let mut room = Room::new();
             for block in part * blocks / threads..(part + 1) * blocks / threads {
-                simd::dispatch(Gather { job: self, block, channels: 0..self.width, points: &mut points });
+                simd::dispatch(Gather {
+                    job: self,
+                    block,
+                    channels: 0..self.width,
+                    points: &mut points,
+                });
                 for first in (0..rows).step_by(ROWS) {
-                    let to = Target { sums: &mut sums, first, rows, begin: block == part * blocks / threads };
-                    simd::dispatch(Multiply { job: self, block, outputs: first, points: &points, room: &mut room, to });
+                    let to = Target {
+                        sums: &mut sums,
+                        first,
+                        rows,
+                        begin: block == part * blocks / threads,
+                    };
+                    simd::dispatch(Multiply {
+                        job: self,
+                        block,
+                        outputs: first,
+                        points: &points,
+                        room: &mut room,
+                        to,
+                    });
                 }
             }
             sums
@@ -129,9 +145,8 @@ impl<X: Source, Y: Source> Job<'_, X, Y> {
                 part * vectors / parts * MAX_LANES..(part + 1) * vectors / parts * MAX_LANES;
             // SAFETY: every item writes its own channels of its own block.
             #[allow(unsafe_code)]
-            let points = unsafe {
-                std::slice::from_raw_parts_mut(shared.pointer().add(block * size), size)
-            };
+            let points =
+                unsafe { std::slice::from_raw_parts_mut(shared.pointer().add(block * size), size) };
             simd::dispatch(Gather { job: self, block, channels, points });
         });
         let (inputs, width) = (self.s.inputs, self.width);
@@ -144,7 +159,14 @@ impl<X: Source, Y: Source> Job<'_, X, Y> {
             |(sums, room), (i, out)| {
                 for (block, points) in points.chunks_exact(size).enumerate() {
                     let to = Target { sums, first: 0, rows, begin: block == 0 };
-                    simd::dispatch(Multiply { job: self, block, outputs: i * rows, points, room, to });
+                    simd::dispatch(Multiply {
+                        job: self,
+                        block,
+                        outputs: i * rows,
+                        points,
+                        room,
+                        to,
+                    });
                 }
                 simd::dispatch(PanelGradient { points: sums, rows, width, inputs, out });
             },
@@ -203,8 +225,15 @@ impl<X: Source, Y: Source> Kernel for Gather<'_, X, Y> {
                     for c in 0..S::LANES {
                         let out = staged.as_mut_ptr().add(c * S::LANES);
                         if channel + c < job.s.inputs {
-                            let place = (job.s.inputs, channel + c);
-                            job.grid.gather_input::<S, X>(job.x, place, span, out, stage, &mut scratch);
+                            let channel = channel + c;
+                            job.grid.gather_input::<S, X>(
+                                job.x,
+                                channel,
+                                span,
+                                out,
+                                stage,
+                                &mut scratch,
+                            );
                         } else {
                             for p in 0..POINTS {
                                 S::store(out.add(p * stage), S::splat(0.0));
@@ -213,7 +242,8 @@ impl<X: Source, Y: Source> Kernel for Gather<'_, X, Y> {
                     }
                     for p in 0..POINTS {
                         let from = staged.as_ptr().add(p * stage);
-                        let to = points.as_mut_ptr().add(p * job.point() + lane * job.width + channel);
+                        let to =
+                            points.as_mut_ptr().add(p * job.point() + lane * job.width + channel);
                         S::transpose(from, S::LANES, to, job.width);
                     }
                 }
@@ -261,9 +291,16 @@ impl<X: Source, Y: Source> Kernel for Multiply<'_, X, Y> {
                 unsafe {
                     let out = room.gradients.as_mut_ptr().add(row * tiles + lane);
                     if outputs + row < job.s.outputs {
-                        let place = (job.s.outputs, outputs + row);
+                        let channel = outputs + row;
                         let scratch = &mut room.scratch;
-                        job.grid.gather_gradient::<S, Y>(job.dy, place, span, out, GRADIENT_POINT, scratch);
+                        job.grid.gather_gradient::<S, Y>(
+                            job.dy,
+                            channel,
+                            span,
+                            out,
+                            GRADIENT_POINT,
+                            scratch,
+                        );
                     } else {
                         for p in 0..POINTS {
                             S::store(out.add(p * GRADIENT_POINT), S::splat(0.0));

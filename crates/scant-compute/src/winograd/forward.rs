@@ -4,8 +4,8 @@ use rayon::prelude::*;
 
 use super::filter::{Direction, Filters, Panel};
 use super::product::{PANEL, Product};
-use super::source::{Plain, Source};
-use super::tiles::{Grid, Scratch, Sums};
+use super::source::Source;
+use super::tiles::{Destination, Grid, Scratch, Sums};
 use super::{POINTS, Shared, Sizes};
 use crate::aligned::Aligned;
 use crate::simd::{self, Kernel, MAX_LANES, Simd};
@@ -31,7 +31,7 @@ const KEPT: usize = 10 << 20;
 pub fn forward(s: Sizes, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     assert_eq!(x.len(), s.batch * s.inputs * s.area(), "the image does not fit");
     let filters = filters(s, weight, Direction::Forward);
-    convolve(s.grid(), &Plain { values: x }, filters, Output { bias, ..Output::PLAIN })
+    convolve(s.grid(), &s.plain(x, s.inputs), filters, Output { bias, ..Output::PLAIN }).0
 }
 
 /// The gradient of `x` from that of `y`.
@@ -45,7 +45,7 @@ pub fn forward(s: Sizes, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec
 pub fn input_gradient(s: Sizes, dy: &[f32], weight: &[f32]) -> Vec<f32> {
     assert_eq!(dy.len(), s.batch * s.outputs * s.area(), "the gradient does not fit");
     let filters = filters(s, weight, Direction::Backward);
-    convolve(s.grid(), &Plain { values: dy }, filters, Output::PLAIN)
+    convolve(s.grid(), &s.plain(dy, s.outputs), filters, Output::PLAIN).0
 }
 
 pub(super) fn filters(s: Sizes, weight: &[f32], direction: Direction) -> Filters<'_> {
@@ -66,29 +66,36 @@ pub(super) struct Output<'a> {
     pub(super) slope: f32,
     /// Receives the sums of the outputs, `[blocks of tiles, channels]`.
     pub(super) sums: Option<&'a mut Vec<Sums>>,
+    /// Channels of the first of two arrays that the output is split into.
+    pub(super) split: Option<usize>,
+    /// Whether squares of four pixels are added up.
+    pub(super) halved: bool,
 }
 
 impl Output<'_> {
-    pub(super) const PLAIN: Self = Output { bias: None, slope: 1.0, sums: None };
+    pub(super) const PLAIN: Self = Output { bias: None, slope: 1.0, sums: None, split: None, halved: false };
 }
 
-/// Convolves what `x` reads with `filters`.
+/// Convolves what `x` reads with `filters`. The second array is empty unless the output is split.
 pub(super) fn convolve<X: Source>(
     grid: Grid,
     x: &X,
     filters: Filters<'_>,
     output: Output<'_>,
-) -> Vec<f32> {
-    let Output { bias, slope, sums } = output;
+) -> (Vec<f32>, Vec<f32>) {
+    let Output { bias, slope, sums, split, halved } = output;
     let (rows, depth) = filters.rows_and_depth();
-    let len = grid.batch * rows * grid.rows * grid.columns;
+    let split = split.unwrap_or(rows);
+    assert!(split <= rows && !(halved && grid.rows % 2 + grid.columns % 2 > 0), "an odd image");
+    let plane = grid.batch * grid.rows * grid.columns / if halved { 4 } else { 1 };
+    let (len, rest) = (plane * split, plane * (rows - split));
     assert!(bias.is_none_or(|b| b.len() == rows), "one bias per output channel is needed");
     let tiles = grid.tiles();
-    if len == 0 || depth == 0 {
-        assert_eq!(len, 0, "a convolution needs at least one input channel");
-        return Vec::new();
+    if len + rest == 0 || depth == 0 {
+        assert_eq!(len + rest, 0, "a convolution needs at least one input channel");
+        return (Vec::new(), Vec::new());
     }
-    let mut y: Vec<f32> = Vec::with_capacity(len);
+    let mut y: (Vec<f32>, Vec<f32>) = (Vec::with_capacity(len), Vec::with_capacity(rest));
     let block = block_tiles(depth).min(tiles.next_multiple_of(MAX_LANES));
     let blocks = tiles.div_ceil(block);
     let mut none = Vec::new();
@@ -107,7 +114,13 @@ pub(super) fn convolve<X: Source>(
         block,
         tiles,
         point: depth * block + GAP,
-        y: Shared(y.as_mut_ptr()),
+        to: Destination {
+            first: Shared(y.0.as_mut_ptr()),
+            second: Shared(y.1.as_mut_ptr()),
+            split,
+            channels: rows,
+            halved,
+        },
         sums: want_sums.then(|| SharedSums(sums.as_mut_ptr())),
     };
     let threads = rayon::current_num_threads();
@@ -120,7 +133,8 @@ pub(super) fn convolve<X: Source>(
     // SAFETY: every tile of every channel was written, and the tiles cover the images.
     #[allow(unsafe_code)]
     unsafe {
-        y.set_len(len);
+        y.0.set_len(len);
+        y.1.set_len(rest);
     }
     y
 }
@@ -147,7 +161,7 @@ struct Job<'a, X> {
     tiles: usize,
     /// Values from one point of a block to the next.
     point: usize,
-    y: Shared,
+    to: Destination,
     sums: Option<SharedSums>,
 }
 
@@ -166,7 +180,14 @@ impl<X: Source> Job<'_, X> {
             for first in (0..panels).step_by(PANELS) {
                 let last = panels.min(first + PANELS);
                 let filters = &transformed[first * len..last * len];
-                simd::dispatch(Multiply { job: self, block, panels: first..last, filters, points, room });
+                simd::dispatch(Multiply {
+                    job: self,
+                    block,
+                    panels: first..last,
+                    filters,
+                    points,
+                    room,
+                });
             }
         });
     }
@@ -183,9 +204,8 @@ impl<X: Source> Job<'_, X> {
             let channels = part * self.depth() / parts..(part + 1) * self.depth() / parts;
             // SAFETY: every item writes its own channels of its own block.
             #[allow(unsafe_code)]
-            let points = unsafe {
-                std::slice::from_raw_parts_mut(shared.pointer().add(block * size), size)
-            };
+            let points =
+                unsafe { std::slice::from_raw_parts_mut(shared.pointer().add(block * size), size) };
             simd::dispatch(Gather { job: self, block, channels, points });
         });
         let len = self.filters.panel_len();
@@ -248,9 +268,8 @@ impl<X: Source> Kernel for Gather<'_, X> {
                 #[allow(unsafe_code)]
                 unsafe {
                     let out = points.as_mut_ptr().add(channel * job.block + lane);
-                    let place = (depth, channel);
                     let x = job.x;
-                    job.grid.gather_input::<S, X>(x, place, span, out, job.point, &mut scratch);
+                    job.grid.gather_input::<S, X>(x, channel, span, out, job.point, &mut scratch);
                 }
             }
         }
@@ -317,10 +336,10 @@ impl<X: Source> Kernel for Multiply<'_, X> {
                     job.grid.scatter_output::<S>(
                         m,
                         stride,
-                        (rows, row),
+                        row,
                         span,
                         (bias, job.slope),
-                        job.y.pointer(),
+                        &job.to,
                         job.sums.is_some().then_some(&mut *sums),
                         &mut room.scratch,
                     );

@@ -6,8 +6,8 @@
 
 #![allow(unsafe_code)]
 
-use super::source::Source;
-use super::{POINTS, transform};
+use super::source::{Place, Source};
+use super::{POINTS, Shared, transform};
 use crate::norm::Part;
 use crate::simd::{self, MAX_LANES, Simd};
 
@@ -89,11 +89,58 @@ impl Sums {
     pub(super) const EMPTY: Self =
         Self { shift: 0.0, count: 0, sum: [0.0; MAX_LANES], square: [0.0; MAX_LANES] };
 
+    /// Adds the pixels of a vector of tiles, of which `first` is one.
+    #[inline(always)]
+    unsafe fn add_tiles<S: Simd>(&mut self, first: f32, rows: &[[S::V; 4]; 4]) {
+        if self.count == 0 {
+            self.shift = first;
+        }
+        self.count += 16 * S::LANES;
+        // SAFETY: both arrays hold the lanes of any instruction set.
+        unsafe {
+            let shift = S::splat(self.shift);
+            let mut sum = S::load(self.sum.as_ptr());
+            let mut square = S::load(self.square.as_ptr());
+            for row in rows {
+                for &v in row {
+                    let v = S::sub(v, shift);
+                    sum = S::add(sum, v);
+                    square = S::fma(v, v, square);
+                }
+            }
+            S::store(self.sum.as_mut_ptr(), sum);
+            S::store(self.square.as_mut_ptr(), square);
+        }
+    }
+
+    fn add_values(&mut self, values: &[f32]) {
+        if self.count == 0 {
+            self.shift = values[0];
+        }
+        self.count += values.len();
+        for (i, &v) in values.iter().enumerate() {
+            let v = v - self.shift;
+            self.sum[i % MAX_LANES] += v;
+            self.square[i % MAX_LANES] += v * v;
+        }
+    }
+
     /// The lanes added up.
     pub(super) fn part(&self) -> Part {
         let total = |lanes: &[f32]| lanes.iter().map(|&v| f64::from(v)).sum();
         Part::new(self.count, self.shift, total(&self.sum), total(&self.square))
     }
+}
+
+/// Where the output goes: `split` channels to the first array, the others to the second; or, halved,
+/// the sum of each square of four pixels (the gradient of doubling).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Destination {
+    pub(super) first: Shared,
+    pub(super) second: Shared,
+    pub(super) split: usize,
+    pub(super) channels: usize,
+    pub(super) halved: bool,
 }
 
 impl Grid {
@@ -107,10 +154,6 @@ impl Grid {
 
     pub(super) fn tiles(&self) -> usize {
         self.batch * self.tile_rows() * self.tile_columns()
-    }
-
-    fn area(&self) -> usize {
-        self.rows * self.columns
     }
 
     /// `count` tiles from `first` on, `lanes` to a vector.
@@ -149,26 +192,25 @@ impl Grid {
         })
     }
 
-    /// The first pixel of the run, if a whole vector of tiles lies side by side in the image and
-    /// `width` values, from `before` pixels left of it on, may be read of every row from `before`
-    /// above the run to row `last` of it that the image has.
+    /// The first pixel of the run and how many pixels of its column the image has below it, if a
+    /// whole vector of tiles lies side by side in the image and `width` values, from `halo` pixels
+    /// left of it on, may be read of every row from `halo` above the run to row `last` of it.
     #[inline(always)]
     fn whole<S: Simd, X: Source>(
         &self,
         x: &X,
         run: Run,
-        plane: usize,
-        (before, width, last): (usize, usize, usize),
-    ) -> Option<usize> {
+        channel: usize,
+        (halo, width, last): (usize, usize, usize),
+    ) -> Option<Place> {
         if run.count < S::LANES || 4 * (run.column + S::LANES) > self.columns {
             return None;
         }
-        let start = plane * self.area() + 4 * (run.row * self.columns + run.column);
-        let bottom = (4 * run.row + last).min(self.rows - 1) - 4 * run.row;
-        let above = if run.row == 0 { 0 } else { before * self.columns };
-        let inside = start >= above + before
-            && start - before + bottom * self.columns + width <= x.len();
-        inside.then_some(start)
+        let (row, column) = (4 * run.row, 4 * run.column);
+        let at = Place { image: run.image, channel, row, column: column as isize - halo as isize };
+        let top = Place { row: row.saturating_sub(halo), ..at };
+        let bottom = (row + last).min(self.rows - 1);
+        x.may_read(top, bottom - top.row, width).then_some(at)
     }
 
     /// Points of the 6x6 inputs of a span of `channel`: point p at `out + p · point_stride`. Lanes
@@ -180,7 +222,7 @@ impl Grid {
     pub(super) unsafe fn gather_input<S: Simd, X: Source>(
         &self,
         x: &X,
-        (channels, channel): (usize, usize),
+        channel: usize,
         span: Span,
         out: *mut f32,
         point_stride: usize,
@@ -188,9 +230,8 @@ impl Grid {
     ) {
         unsafe {
             let run = span.run;
-            let plane = run.image * channels + channel;
-            let Some(start) = self.whole::<S, X>(x, run, plane, (1, 5 * S::LANES, 4)) else {
-                self.gather_pieces::<S, X, 6>(x, (channels, channel), span, scratch);
+            let Some(start) = self.whole::<S, X>(x, run, channel, (1, 5 * S::LANES, 4)) else {
+                self.gather_pieces::<S, X, 6>(x, channel, span, scratch);
                 let p = scratch.points.as_mut_ptr().cast::<f32>();
                 for j in 0..6 {
                     let at = p.add(j * MAX_LANES);
@@ -208,9 +249,9 @@ impl Grid {
             for (r, row) in rows.iter_mut().enumerate() {
                 let y = 4 * run.row + r;
                 if y >= 1 && y <= self.rows {
-                    let at = start + r * self.columns - self.columns - 1;
+                    let at = Place { row: y - 1, ..start };
                     let buffer = scratch.rows[r].as_mut_ptr();
-                    *row = self.values::<S, X>(x, channel, at, 5 * S::LANES, buffer);
+                    *row = values::<S, X>(x, at, 5 * S::LANES, buffer);
                 }
             }
             // The pixel left of the image, which was read from elsewhere, is zero.
@@ -248,7 +289,7 @@ impl Grid {
     pub(super) unsafe fn gather_gradient<S: Simd, X: Source>(
         &self,
         dy: &X,
-        (channels, channel): (usize, usize),
+        channel: usize,
         span: Span,
         out: *mut f32,
         point_stride: usize,
@@ -256,9 +297,8 @@ impl Grid {
     ) {
         unsafe {
             let run = span.run;
-            let plane = run.image * channels + channel;
-            let Some(start) = self.whole::<S, X>(dy, run, plane, (0, 4 * S::LANES, 3)) else {
-                self.gather_pieces::<S, X, 4>(dy, (channels, channel), span, scratch);
+            let Some(start) = self.whole::<S, X>(dy, run, channel, (0, 4 * S::LANES, 3)) else {
+                self.gather_pieces::<S, X, 4>(dy, channel, span, scratch);
                 let p = scratch.points.as_ptr().cast::<f32>();
                 let mut columns = [[S::splat(0.0); 6]; 4];
                 for (j, column) in columns.iter_mut().enumerate() {
@@ -273,10 +313,10 @@ impl Grid {
             };
             let mut rows = [ZEROS.0.as_ptr(); 4];
             for (r, row) in rows.iter_mut().enumerate() {
-                if 4 * run.row + r < self.rows {
-                    let at = start + r * self.columns;
+                if start.row + r < self.rows {
+                    let at = Place { row: start.row + r, ..start };
                     let buffer = scratch.rows[r].as_mut_ptr();
-                    *row = self.values::<S, X>(dy, channel, at, 4 * S::LANES, buffer);
+                    *row = values::<S, X>(dy, at, 4 * S::LANES, buffer);
                 }
             }
             for v in (0..4 * S::LANES).step_by(S::LANES) {
@@ -294,41 +334,13 @@ impl Grid {
         }
     }
 
-    /// `count` values from `at` on: where they lie, or computed into `buffer`. Those of the next
-    /// channel are asked for, as it comes next and the rows are too short for the processor to guess.
-    #[inline(always)]
-    unsafe fn values<S: Simd, X: Source>(
-        &self,
-        x: &X,
-        channel: usize,
-        at: usize,
-        count: usize,
-        buffer: *mut f32,
-    ) -> *const f32 {
-        unsafe {
-            match x.in_place() {
-                Some(p) => {
-                    let next = p.wrapping_add(at + self.area());
-                    for v in (0..count).step_by(MAX_LANES) {
-                        simd::prefetch::<false>(next.wrapping_add(v));
-                    }
-                    p.add(at)
-                }
-                None => {
-                    x.read::<S>(channel, at, count, buffer);
-                    buffer
-                }
-            }
-        }
-    }
-
     /// Values of the NxN squares of a span to `scratch.points[N · row + column]`, zero outside the
     /// image; for N = 6 squares begin one pixel above and left of the tile.
     #[inline(always)]
     unsafe fn gather_pieces<S: Simd, X: Source, const N: usize>(
         &self,
         x: &X,
-        (channels, channel): (usize, usize),
+        channel: usize,
         span: Span,
         scratch: &mut Scratch,
     ) {
@@ -337,7 +349,6 @@ impl Grid {
             point[..S::LANES].fill(0.0);
         }
         for run in self.runs(span) {
-            let plane = (run.image * channels + channel) * self.area();
             let width = 4 * run.count + N - 4;
             // Columns of the run that lie in the image.
             let left = halo.saturating_sub(4 * run.column);
@@ -350,10 +361,11 @@ impl Grid {
                 let buffer = &mut scratch.rows[r];
                 buffer[..left].fill(0.0);
                 buffer[right..width].fill(0.0);
-                let at = plane + (y - halo) * self.columns + 4 * run.column + left - halo;
+                let column = (4 * run.column + left - halo) as isize;
+                let at = Place { image: run.image, channel, row: y - halo, column };
                 // SAFETY: the pixels are those of the image that lie in the run, and `buffer` is
                 // wide enough for the pixels of a whole vector of tiles.
-                unsafe { x.read::<S>(channel, at, right - left, buffer.as_mut_ptr().add(left)) };
+                unsafe { x.read::<S>(at, right - left, buffer.as_mut_ptr().add(left)) };
                 for (tile, values) in buffer[..width].windows(N).step_by(4).enumerate() {
                     for (c, &v) in values.iter().enumerate() {
                         scratch.points[N * r + c][run.lane + tile] = v;
@@ -363,11 +375,11 @@ impl Grid {
         }
     }
 
-    /// Points of products, at `m + p · point_stride`, to pixels of `channel` of `y`, plus `bias` and times
+    /// Points of products, at `m + p · point_stride`, to pixels of `channel`, plus `bias` and times
     /// `slope` below zero; and, if asked, their sums.
     ///
     /// # Safety
-    /// The instruction set of `S` must be there, `m` must hold the points and `y` the whole batch;
+    /// The instruction set of `S` must be there, `m` must hold the points and `to` the whole batch;
     /// nobody else may write these pixels.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)] // one call site, all numbers of one loop nest
@@ -375,10 +387,10 @@ impl Grid {
         &self,
         m: *const f32,
         point_stride: usize,
-        (channels, channel): (usize, usize),
+        channel: usize,
         span: Span,
         (bias, slope): (f32, f32),
-        y: *mut f32,
+        to: &Destination,
         sums: Option<&mut Sums>,
         scratch: &mut Scratch,
     ) {
@@ -399,65 +411,119 @@ impl Grid {
                     }
                 }
             }
-            let inside = |run: &Run| {
-                let pixels = self.columns - 4 * run.column;
-                (4.min(self.rows - 4 * run.row), pixels.min(4 * run.count))
-            };
-            let start = |run: &Run| {
-                let plane = run.image * channels + channel;
-                y.add(plane * self.area() + 4 * run.row * self.columns + 4 * run.column)
-            };
             let run = span.run;
-            if run.count == S::LANES && inside(&run) == (4, 4 * S::LANES) {
+            if run.count == S::LANES && self.inside(run) == (4, 4 * S::LANES) {
+                let (start, width) = (self.start(to, run, channel), self.width(to));
+                if to.halved {
+                    for (r, pair) in rows.chunks_exact(2).enumerate() {
+                        let sum = |c: usize| {
+                            let above = S::add(pair[0][c], pair[0][c + 1]);
+                            S::add(above, S::add(pair[1][c], pair[1][c + 1]))
+                        };
+                        S::interleave2(start.add(r * width), sum(0), sum(2));
+                    }
+                    return;
+                }
                 for (r, &row) in rows.iter().enumerate() {
-                    let to = start(&run).add(r * self.columns);
+                    let to = start.add(r * width);
                     S::interleave4(to, row);
                     for v in (0..4 * S::LANES).step_by(MAX_LANES) {
-                        simd::prefetch::<true>(to.wrapping_add(self.area() + v));
+                        simd::prefetch::<true>(to.wrapping_add(self.rows * width + v));
                     }
                 }
                 if let Some(sums) = sums {
-                    if sums.count == 0 {
-                        sums.shift = *start(&run);
-                    }
-                    sums.count += 16 * S::LANES;
-                    let shift = S::splat(sums.shift);
-                    let mut sum = S::load(sums.sum.as_ptr());
-                    let mut square = S::load(sums.square.as_ptr());
-                    for row in rows {
-                        for v in row {
-                            let v = S::sub(v, shift);
-                            sum = S::add(sum, v);
-                            square = S::fma(v, v, square);
-                        }
-                    }
-                    S::store(sums.sum.as_mut_ptr(), sum);
-                    S::store(sums.square.as_mut_ptr(), square);
+                    sums.add_tiles::<S>(*start, &rows);
                 }
                 return;
             }
             for (row, &values) in scratch.rows.iter_mut().zip(&rows) {
                 S::interleave4(row.as_mut_ptr(), values);
             }
-            let mut sums = sums;
-            for run in self.runs(span) {
-                let (height, width) = inside(&run);
-                for r in 0..height {
-                    let from = &scratch.rows[r][4 * run.lane..][..width];
-                    let to = start(&run).add(r * self.columns);
-                    std::ptr::copy_nonoverlapping(from.as_ptr(), to, width);
-                    let Some(sums) = sums.as_deref_mut() else { continue };
-                    if sums.count == 0 {
-                        sums.shift = from[0];
+            self.scatter_pieces(channel, span, to, sums, scratch);
+        }
+    }
+
+    /// Rows and columns of pixels of a run that lie in the image.
+    fn inside(&self, run: Run) -> (usize, usize) {
+        let pixels = self.columns - 4 * run.column;
+        (4.min(self.rows - 4 * run.row), pixels.min(4 * run.count))
+    }
+
+    /// Pixels of a row of the destination.
+    fn width(&self, to: &Destination) -> usize {
+        if to.halved { self.columns / 2 } else { self.columns }
+    }
+
+    /// Where the first pixel of a run goes.
+    fn start(&self, to: &Destination, run: Run, channel: usize) -> *mut f32 {
+        let (p, channels, channel) = match channel.checked_sub(to.split) {
+            None => (to.first, to.split, channel),
+            Some(channel) => (to.second, to.channels - to.split, channel),
+        };
+        let factor = if to.halved { 2 } else { 1 };
+        let (rows, columns) = (self.rows / factor, self.columns / factor);
+        let (row, column) = (4 / factor * run.row, 4 / factor * run.column);
+        let plane = run.image * channels + channel;
+        p.pointer().wrapping_add((plane * rows + row) * columns + column)
+    }
+
+    /// The rows of pixels in `scratch` of a span that is not one whole run.
+    ///
+    /// # Safety
+    /// As for [`scatter_output`](Self::scatter_output).
+    unsafe fn scatter_pieces(
+        &self,
+        channel: usize,
+        span: Span,
+        to: &Destination,
+        mut sums: Option<&mut Sums>,
+        scratch: &Scratch,
+    ) {
+        for run in self.runs(span) {
+            let (height, width) = self.inside(run);
+            let start = self.start(to, run, channel);
+            let from = |r: usize| &scratch.rows[r][4 * run.lane..][..width];
+            // SAFETY: these are pixels of the run that lie in the image.
+            unsafe {
+                if to.halved {
+                    for r in 0..height / 2 {
+                        let (above, below) = (from(2 * r).as_chunks::<2>().0, from(2 * r + 1));
+                        let to = start.add(r * self.columns / 2);
+                        for (i, (a, b)) in above.iter().zip(below.as_chunks::<2>().0).enumerate() {
+                            *to.add(i) = (a[0] + a[1]) + (b[0] + b[1]);
+                        }
                     }
-                    sums.count += width;
-                    for (i, &v) in from.iter().enumerate() {
-                        let v = v - sums.shift;
-                        sums.sum[i % S::LANES] += v;
-                        sums.square[i % S::LANES] += v * v;
+                    continue;
+                }
+                for r in 0..height {
+                    let to = start.add(r * self.columns);
+                    std::ptr::copy_nonoverlapping(from(r).as_ptr(), to, width);
+                    if let Some(sums) = sums.as_deref_mut() {
+                        sums.add_values(from(r));
                     }
                 }
             }
+        }
+    }
+}
+
+/// `count` values of a row from `at` on: where they lie, or computed into `buffer`.
+///
+/// # Safety
+/// The source must allow whole vectors to be read, and `buffer` must hold `count` values.
+#[inline(always)]
+unsafe fn values<S: Simd, X: Source>(
+    x: &X,
+    at: Place,
+    count: usize,
+    buffer: *mut f32,
+) -> *const f32 {
+    match x.in_place(at) {
+        Some(p) => p,
+        None => {
+            // SAFETY: the caller's promise.
+            unsafe { x.read::<S>(at, count, buffer) };
+            buffer
         }
     }
 }

@@ -166,7 +166,10 @@ pub(super) unsafe fn store<S: Simd, const N: usize>(p: *mut f32, stride: usize, 
 
 /// Element `i` of each row.
 #[inline(always)]
-pub(super) fn column<V: Copy, const M: usize, const N: usize>(rows: &[[V; M]; N], i: usize) -> [V; N] {
+pub(super) fn column<V: Copy, const M: usize, const N: usize>(
+    rows: &[[V; M]; N],
+    i: usize,
+) -> [V; N] {
     let mut column = [rows[0][i]; N];
     for (to, from) in column.iter_mut().zip(rows) {
         *to = from[i];

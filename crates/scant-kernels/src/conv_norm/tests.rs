@@ -23,8 +23,7 @@ fn conv(inputs: usize, outputs: usize, device: &Device) -> ConvNorm {
 fn by_burn(x: Tensor<4>, conv: &ConvNorm) -> (Tensor<4>, BatchStatistics) {
     let options = ops::ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
     let z = module::conv2d(x, conv.weight.clone(), Some(conv.bias.clone()), options);
-    let norm =
-        module::batch_norm_train(z, conv.gamma.clone(), conv.beta.clone(), SET.epsilon);
+    let norm = module::batch_norm_train(z, conv.gamma.clone(), conv.beta.clone(), SET.epsilon);
     let statistics = BatchStatistics { mean: norm.mean, variance: norm.variance };
     (leaky_relu(norm.output, SET.slope), statistics)
 }
@@ -37,7 +36,10 @@ fn close<const D: usize>(name: &str, got: Tensor<D>, want: Tensor<D>) {
 
 fn gradients(conv: &ConvNorm, grads: &burn::tensor::Gradients) -> (Tensor<4>, [Tensor<1>; 2]) {
     let grad = |t: &Tensor<1>| t.grad(grads).expect("the parameter has a gradient");
-    (conv.weight.grad(grads).expect("the weight has a gradient"), [grad(&conv.gamma), grad(&conv.beta)])
+    (
+        conv.weight.grad(grads).expect("the weight has a gradient"),
+        [grad(&conv.gamma), grad(&conv.beta)],
+    )
 }
 
 #[test]
@@ -48,7 +50,7 @@ fn two_in_a_row_equal_the_parts() {
     let convs = [conv(3, 9, &device), conv(9, 5, &device)];
     let weights = random([2, 5, 13, 18], &device).detach();
 
-    let (y, statistics) = conv_norm_twice(x.clone(), convs.clone(), SET);
+    let (y, statistics) = conv_norm_twice(ConvInput::Plain(x.clone()), convs.clone(), SET);
     let got = (y.clone() * weights.clone()).sum().backward();
     let (middle, first) = by_burn(x.clone(), &convs[0]);
     let (want_y, second) = by_burn(middle, &convs[1]);
@@ -79,7 +81,7 @@ fn one_equals_its_parts_and_fixed_statistics_give_the_same() {
     device.seed(8);
     let x = random([1, 4, 9, 30], &device);
     let conv = conv(4, 6, &device);
-    let (y, statistics) = conv_norm(x.clone(), conv.clone(), SET);
+    let (y, statistics) = conv_norm(ConvInput::Plain(x.clone()), conv.clone(), SET);
     let (want, _) = by_burn(x.clone(), &conv);
     close("y", y.clone().inner(), want.inner());
 
@@ -89,16 +91,51 @@ fn one_equals_its_parts_and_fixed_statistics_give_the_same() {
         gamma: conv.gamma.inner(),
         beta: conv.beta.inner(),
     };
-    let fixed = BatchStatistics {
-        mean: statistics.mean.inner(),
-        variance: statistics.variance.inner(),
-    };
-    close("fixed", conv_norm_infer(x.inner(), vec![(plain, fixed)], SET), y.inner());
+    let fixed =
+        BatchStatistics { mean: statistics.mean.inner(), variance: statistics.variance.inner() };
+    close("fixed", conv_norm_infer(ConvInput::Plain(x.inner()), vec![(plain, fixed)], SET), y.inner());
 }
 
 #[test]
 #[should_panic(expected = "channels")]
 fn other_channels_are_refused() {
     let device = Device::flex().autodiff();
-    let _ = conv_norm(random([1, 4, 9, 9], &device), conv(3, 6, &device), SET);
+    let x = ConvInput::Plain(random([1, 4, 9, 9], &device));
+    let _ = conv_norm(x, conv(3, 6, &device), SET);
+}
+
+/// Gradients and outputs of an input that is not plain against the one that is written out.
+fn check_input(make: impl Fn(&[Tensor<4>; 2]) -> ConvInput, channels: usize, shapes: [[usize; 4]; 2]) {
+    let device = Device::flex().autodiff();
+    device.seed(9);
+    let images = shapes.map(|shape| random(shape, &device));
+    let convs = [conv(channels, 4, &device), conv(4, 3, &device)];
+    let run = |input: ConvInput| {
+        let (y, _) = conv_norm_twice(input, convs.clone(), SET);
+        let ramp: Vec<f32> = (0..y.dims().iter().product()).map(|i| (i as f32).sin()).collect();
+        let weights = Tensor::<1>::from_floats(ramp.as_slice(), &device).reshape(y.dims());
+        let grads = (y.clone() * weights).sum().backward();
+        let images = images.each_ref().map(|x| x.grad(&grads));
+        (y, images, convs[0].weight.grad(&grads).expect("the weight has a gradient"))
+    };
+    let got = run(make(&images));
+    let want = run(ConvInput::Plain(make(&images).written_out()));
+    close("y", got.0.inner(), want.0.inner());
+    close("weight", got.2, want.2);
+    for (got, want) in got.1.into_iter().zip(want.1) {
+        assert_eq!(got.is_some(), want.is_some());
+        if let (Some(got), Some(want)) = (got, want) {
+            close("image", got, want);
+        }
+    }
+}
+
+#[test]
+fn doubled_and_joined_inputs_equal_written_out_ones() {
+    check_input(|[x, _]| ConvInput::Doubled(x.clone()), 3, [[2, 3, 5, 9], [1, 1, 1, 1]]);
+    check_input(
+        |[a, b]| ConvInput::Joined(a.clone(), b.clone()),
+        5,
+        [[2, 3, 10, 18], [2, 2, 10, 18]],
+    );
 }

@@ -2,8 +2,8 @@
 
 use burn::nn::BatchNorm;
 use burn::tensor::activation::relu;
-use burn::tensor::{DType, Tensor, module};
-use scant_kernels::{BatchStatistics, ConvNorm, NormActivation};
+use burn::tensor::{DType, Tensor};
+use scant_kernels::{BatchStatistics, ConvInput, ConvNorm, NormActivation};
 
 use super::Conv;
 
@@ -14,18 +14,20 @@ use super::Conv;
 /// backward.
 ///
 /// # Shapes
-/// - x: `[B, input of the first, H, W]`
+/// - x: see [`ConvInput`], of the first's input channels
 /// - output: `[B, output of the last, H, W]`
 pub(super) fn conv_norm_relu<const N: usize>(
-    x: Tensor<4>,
+    x: ConvInput,
     stages: [(&Conv, &BatchNorm); N],
 ) -> Tensor<4> {
-    let tracked = x.device().is_autodiff();
+    let like = x.representative();
+    let tracked = like.device().is_autodiff();
     let training = stages.iter().filter(|(_, norm)| norm.training.is_enabled()).count();
     let epsilon = stages[0].1.epsilon;
     let alike = stages.iter().all(|(_, norm)| norm.epsilon == epsilon);
     let set = NormActivation { epsilon, slope: 0.0 };
-    let fused = alike && scant_kernels::on_cpu(&x.device()) && x.dtype() == DType::F32;
+    let fused = alike && scant_kernels::on_cpu(&like.device()) && like.dtype() == DType::F32;
+    let count = x.values_per_channel();
     match N {
         _ if fused && !tracked => {
             let stages = stages.map(|(conv, norm)| {
@@ -35,14 +37,12 @@ pub(super) fn conv_norm_relu<const N: usize>(
             scant_kernels::conv_norm_infer(x, stages.into(), set)
         }
         1 if fused && training == 1 => {
-            let count = values_per_channel(&x);
             let (conv, norm) = stages[0];
             let (y, statistics) = scant_kernels::conv_norm(x, parts(conv, norm), set);
             move_statistics(norm, statistics, count);
             y
         }
         2 if fused && training == 2 => {
-            let count = values_per_channel(&x);
             let both = [0, 1].map(|i: usize| parts(stages[i].0, stages[i].1));
             let (y, statistics) = scant_kernels::conv_norm_twice(x, both, set);
             for ((_, norm), statistics) in stages.iter().zip(statistics) {
@@ -50,7 +50,9 @@ pub(super) fn conv_norm_relu<const N: usize>(
             }
             y
         }
-        _ => stages.into_iter().fold(x, |x, (conv, norm)| relu(normalise(norm, conv.forward(x)))),
+        _ => stages
+            .into_iter()
+            .fold(x.written_out(), |x, (conv, norm)| relu(normalise(norm, conv.forward(x)))),
     }
 }
 
@@ -63,24 +65,24 @@ pub(super) fn normalise(norm: &BatchNorm, z: Tensor<4>) -> Tensor<4> {
         return norm.forward(z);
     }
     let count = values_per_channel(&z);
-    let out = module::batch_norm_train(z, norm.gamma.val(), norm.beta.val(), norm.epsilon);
-    let statistics = BatchStatistics { mean: out.mean, variance: out.variance };
+    let set = NormActivation { epsilon: norm.epsilon, slope: 1.0 };
+    let (y, statistics) = scant_kernels::batch_norm(z, norm.gamma.val(), norm.beta.val(), set);
     move_statistics(norm, statistics, count);
-    out.output
+    y
 }
 
-fn parts(conv: &Conv, norm: &BatchNorm) -> ConvNorm {
+pub(super) fn parts(conv: &Conv, norm: &BatchNorm) -> ConvNorm {
     let (weight, bias) = conv.parameters();
     ConvNorm { weight, bias, gamma: norm.gamma.val(), beta: norm.beta.val() }
 }
 
-fn values_per_channel(x: &Tensor<4>) -> usize {
+pub(super) fn values_per_channel(x: &Tensor<4>) -> usize {
     let [batch, _, rows, columns] = x.dims();
     batch * rows * columns
 }
 
 /// Moves the running statistics towards those of a batch of `count` values per channel.
-fn move_statistics(norm: &BatchNorm, batch: BatchStatistics, count: usize) {
+pub(super) fn move_statistics(norm: &BatchNorm, batch: BatchStatistics, count: usize) {
     let unbiased = count as f64 / (count.max(2) - 1) as f64;
     let towards = |old: Tensor<1>, new: Tensor<1>| {
         let new = new.detach().to_device(&old.device());
@@ -109,9 +111,10 @@ mod tests {
         let values = [1.0_f32, 2.0, 3.0, 6.0];
         let x = Tensor::<1>::from_floats(values, &device).reshape([1, 1, 2, 2]);
         // Filters of zeros and a bias: the output is the bias, its variance zero.
-        let y = conv_norm_relu(x.clone(), [(&conv, &norm)]);
+        let y = conv_norm_relu(ConvInput::Plain(x.clone()), [(&conv, &norm)]);
         assert_eq!(y.dims(), [1, 2, 2, 2]);
-        let variance: Vec<f32> = norm.running_var.value_sync().into_data().to_vec().expect("floats");
+        let variance: Vec<f32> =
+            norm.running_var.value_sync().into_data().to_vec().expect("floats");
         assert_eq!(variance, [0.9, 0.9]);
 
         // mean 3, sum of squared differences 14: 14 / 3 without bias, from a running variance of 1.
@@ -129,19 +132,18 @@ mod tests {
         device.seed(4);
         let fill = |conv: &mut Conv| {
             let (weight, _) = conv.parameters();
-            let noise =
-                Tensor::random(weight.dims(), Distribution::Uniform(-1.0, 1.0), &device);
+            let noise = Tensor::random(weight.dims(), Distribution::Uniform(-1.0, 1.0), &device);
             conv.set_weight(noise);
         };
         let (mut first, mut second) = (Conv::new(3, 4, 3, &device), Conv::new(4, 5, 3, &device));
         fill(&mut first);
         fill(&mut second);
-        let norms = || {
-            [BatchNormConfig::new(4).init(&device), BatchNormConfig::new(5).init(&device)]
-        };
+        let norms =
+            || [BatchNormConfig::new(4).init(&device), BatchNormConfig::new(5).init(&device)];
         let (one, other) = (norms(), norms());
         let x = Tensor::<4>::random([2, 3, 7, 9], Distribution::Uniform(-1.0, 1.0), &device);
-        let fused = conv_norm_relu(x.clone(), [(&first, &one[0]), (&second, &one[1])]);
+        let input = ConvInput::Plain(x.clone());
+        let fused = conv_norm_relu(input, [(&first, &one[0]), (&second, &one[1])]);
         let middle = relu(normalise(&other[0], first.forward(x)));
         let apart = relu(normalise(&other[1], second.forward(middle)));
         let far = (fused - apart).abs().max().into_scalar::<f32>();

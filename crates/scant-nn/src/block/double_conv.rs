@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::{Device, Tensor};
+use scant_kernels::ConvInput;
 
 use super::Conv;
 use super::conv_norm::conv_norm_relu;
@@ -33,6 +34,21 @@ impl DoubleConv {
     /// - output: `[batch, output, rows, columns]`
     #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.stage(ConvInput::Plain(x))
+    }
+
+    /// [`forward`](Self::forward) of the concatenated channels of a skip connection and the map from
+    /// below.
+    ///
+    /// # Shapes
+    /// - skip, below: `[batch, channels, rows, columns]`, together `input` channels
+    /// - output: `[batch, output, rows, columns]`
+    #[must_use]
+    pub fn forward_joined(&self, skip: Tensor<4>, below: Tensor<4>) -> Tensor<4> {
+        self.stage(ConvInput::Joined(skip, below))
+    }
+
+    fn stage(&self, x: ConvInput) -> Tensor<4> {
         conv_norm_relu(x, [(&self.conv1, &self.norm1), (&self.conv2, &self.norm2)])
     }
 

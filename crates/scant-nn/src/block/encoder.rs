@@ -35,7 +35,7 @@ impl Encoder {
             };
             let last = level + 1 == self.stages.len();
             let name = if last { "bottleneck".into() } else { format!("enc{}", level + 1) };
-            taps.push(Tap { name, features: stage.forward(input) });
+            taps.push(Tap::new(name, stage.forward(input)));
         }
         taps
     }

@@ -3,10 +3,10 @@
 use burn::module::Module;
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::activation::{relu, sigmoid};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use super::Conv;
-use super::conv_norm::normalise;
+use super::conv_norm::{move_statistics, normalise, parts, values_per_channel};
 
 /// Additive attention on a skip connection (Oktay et al. 2018, arXiv:1804.03999, eq. 1-2; layer
 /// layout of LeeJunHyun/Image_Segmentation `Attention_block`).
@@ -45,6 +45,22 @@ impl AttentionGate {
     /// - output: `[batch, channels, rows, columns]`
     #[must_use]
     pub fn forward(&self, gating: Tensor<4>, skip: Tensor<4>) -> Tensor<4> {
+        let layers = [
+            (&self.gating, &self.gating_norm),
+            (&self.skip, &self.skip_norm),
+            (&self.psi, &self.psi_norm),
+        ];
+        let epsilon = self.psi_norm.epsilon;
+        let training = gating.device().is_autodiff()
+            && layers.iter().all(|(_, n)| n.training.is_enabled() && n.epsilon == epsilon);
+        if training && scant_kernels::on_cpu(&skip.device()) && skip.dtype() == DType::F32 {
+            let (count, parts) = (values_per_channel(&skip), layers.map(|(c, n)| parts(c, n)));
+            let (y, statistics) = scant_kernels::attention_gate(gating, skip, parts, epsilon);
+            for ((_, norm), statistics) in layers.iter().zip(statistics) {
+                move_statistics(norm, statistics, count);
+            }
+            return y;
+        }
         let g = normalise(&self.gating_norm, self.gating.forward(gating));
         let x = normalise(&self.skip_norm, self.skip.forward(skip.clone()));
         let psi = sigmoid(normalise(&self.psi_norm, self.psi.forward(relu(g + x)))); // [B, 1, H, W]

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::{Device, Tensor};
-use scant_kernels::upsample_nearest2d;
+use scant_kernels::ConvInput;
 
 use super::Conv;
 use super::conv_norm::conv_norm_relu;
@@ -30,9 +30,7 @@ impl UpConv {
     /// - output: `[batch, output, 2 rows, 2 columns]`
     #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [_, _, rows, columns] = x.dims();
-        let x = upsample_nearest2d(x, [2 * rows, 2 * columns]);
-        conv_norm_relu(x, [(&self.conv, &self.norm)])
+        conv_norm_relu(ConvInput::Doubled(x), [(&self.conv, &self.norm)])
     }
 
     /// Official name of a part, e.g. `conv` → `up.1`.

@@ -62,8 +62,10 @@ impl AttentionUNet {
             let level = self.depth - 1 - i;
             let below = up.forward(x); // [B, w 2^level, ..]
             let skip = gate.forward(below.clone(), taps[level].features.clone());
-            x = stage.forward(Tensor::cat(vec![skip, below], 1)); // [B, w 2^level, ..]
-            taps.push(Tap { name: format!("dec{}", level + 1), features: x.clone() });
+            x = stage.forward_joined(skip, below); // [B, w 2^level, ..]
+            let tap = Tap::new(format!("dec{}", level + 1), x);
+            x = tap.features.clone();
+            taps.push(tap);
         }
         let logits = crop(self.head.forward(x), padding); // [B, K, H, W]
         SegOutput { logits, taps, aux: Vec::new(), padding }

@@ -58,8 +58,10 @@ impl UNet {
         for (i, (up, stage)) in self.up.iter().zip(&self.decoder).enumerate() {
             let level = self.depth - 1 - i;
             let skip = taps[level].features.clone();
-            x = stage.forward(Tensor::cat(vec![skip, up.forward(x)], 1)); // [B, w 2^level, ..]
-            taps.push(Tap { name: format!("dec{}", level + 1), features: x.clone() });
+            x = stage.forward_joined(skip, up.forward(x)); // [B, w 2^level, ..]
+            let tap = Tap::new(format!("dec{}", level + 1), x);
+            x = tap.features.clone();
+            taps.push(tap);
         }
         let logits = crop(self.head.forward(x), padding); // [B, K, H, W]
         SegOutput { logits, taps, aux: Vec::new(), padding }

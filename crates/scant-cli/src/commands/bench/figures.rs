@@ -36,6 +36,8 @@ pub(super) struct Figures {
     /// Resident before the network was built.
     pub(super) before_mib: Option<f64>,
     pub(super) peak_mib: Option<f64>,
+    /// What the memory pools of a GPU hold in the end; they do not shrink while work goes on.
+    pub(super) device_mib: Option<f64>,
     pub(super) machine: Machine,
 }
 
@@ -52,8 +54,8 @@ impl Figures {
         f64::from(self.batch) / self.seconds.median()
     }
 
-    fn share_of_peak(&self) -> f64 {
-        self.gflop_per_second() / self.machine.peak_gflop_per_second
+    fn share_of_peak(&self) -> Option<f64> {
+        self.machine.peak_gflop_per_second.map(|peak| self.gflop_per_second() / peak)
     }
 
     pub(super) fn json(&self) -> Result<Value> {
@@ -83,6 +85,7 @@ impl Figures {
             "share_of_peak": self.share_of_peak(),
             "memory_before_mib": self.before_mib,
             "memory_peak_mib": self.peak_mib,
+            "device_memory_mib": self.device_mib,
             "device": self.device,
             "threads": self.machine.threads,
             "simd": self.machine.simd,
@@ -128,17 +131,20 @@ impl Figures {
         );
         line("images/s", format!("{:.2}", self.images_per_second()));
         line("GFLOP", format!("{:.2} counted as direct convolutions", self.gflop()));
-        line(
-            "GFLOP/s",
+        let rate = format!("{:.1}", self.gflop_per_second());
+        let share = self.share_of_peak().zip(self.machine.peak_gflop_per_second);
+        let share = share.map_or(String::new(), |(share, peak)| {
             format!(
-                "{:.1}, {:.0} % of the {:.1} this machine can do between registers",
-                self.gflop_per_second(),
-                100.0 * self.share_of_peak(),
-                self.machine.peak_gflop_per_second
-            ),
-        );
+                ", {:.0} % of the {peak:.1} this machine can do between registers",
+                100.0 * share
+            )
+        });
+        line("GFLOP/s", rate + &share);
         if let (Some(peak), Some(before)) = (self.peak_mib, self.before_mib) {
             line("memory", format!("{peak:.0} MiB at most, {before:.0} before the network"));
+        }
+        if let Some(device) = self.device_mib {
+            line("on device", format!("{device:.0} MiB held by its memory pools"));
         }
         let cpu = self.machine.cpu.as_deref().unwrap_or("unknown processor");
         line(

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use scant_compute::peak::multiply_adds;
 use scant_compute::simd::Level;
 
+use crate::session::Session;
+
 /// The processor, and how much arithmetic it can do at most.
 #[derive(Debug, Clone)]
 pub(super) struct Machine {
@@ -13,18 +15,19 @@ pub(super) struct Machine {
     /// Instruction set in use.
     pub(super) simd: &'static str,
     pub(super) threads: usize,
-    /// Multiplications and additions between registers, 10^9 per second, on all threads.
-    pub(super) peak_gflop_per_second: f64,
+    /// Multiplications and additions between registers, 10^9 per second, on all threads. Not known of
+    /// a GPU.
+    pub(super) peak_gflop_per_second: Option<f64>,
 }
 
 impl Machine {
     /// Takes about a quarter of a second.
-    pub(super) fn measure(threads: usize) -> Self {
+    pub(super) fn measure(session: &Session) -> Self {
         Self {
             cpu: cpu_name(),
             simd: Level::current().name(),
-            threads,
-            peak_gflop_per_second: peak() / 1e9,
+            threads: session.threads,
+            peak_gflop_per_second: session.on_cpu.then(|| peak() / 1e9),
         }
     }
 }

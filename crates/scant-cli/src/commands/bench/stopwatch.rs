@@ -2,22 +2,25 @@
 
 use std::time::Instant;
 
+use crate::exit::Result;
+
 /// Seconds of every repetition, in order.
 #[derive(Debug, Clone)]
 pub(super) struct Seconds(Vec<f64>);
 
 impl Seconds {
-    /// Runs `work` `warmup` times unmeasured, then `repeats` times, at least once.
-    pub(super) fn of(warmup: u32, repeats: u32, mut work: impl FnMut()) -> Self {
+    /// Runs `work` `warmup` times unmeasured, then `repeats` times, at least once. `work` returns when
+    /// its device is done.
+    pub(super) fn of(warmup: u32, repeats: u32, mut work: impl FnMut() -> Result) -> Result<Self> {
         for _ in 0..warmup {
-            work();
+            work()?;
         }
         let measured = (0..repeats.max(1)).map(|_| {
             let start = Instant::now();
-            work();
-            start.elapsed().as_secs_f64()
+            work()?;
+            Ok(start.elapsed().as_secs_f64())
         });
-        Self(measured.collect())
+        Ok(Self(measured.collect::<Result<_>>()?))
     }
 
     pub(super) fn all(&self) -> &[f64] {
@@ -41,13 +44,31 @@ impl Seconds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Failure;
 
     #[test]
     fn work_is_done_as_often_as_asked() {
         let mut count = 0;
-        let seconds = Seconds::of(3, 4, || count += 1);
+        let seconds = Seconds::of(3, 4, || {
+            count += 1;
+            Ok(())
+        })
+        .unwrap();
         assert_eq!((count, seconds.all().len()), (7, 4));
         assert!(seconds.all().iter().all(|&s| s >= 0.0));
+    }
+
+    #[test]
+    fn work_that_fails_is_no_measurement() {
+        for at in 1..8 {
+            let mut count = 0;
+            let seconds = Seconds::of(3, 4, || {
+                count += 1;
+                if count == at { Err(Failure::failed("the device is gone")) } else { Ok(()) }
+            });
+            assert!(seconds.is_err());
+            assert_eq!(count, at);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 /// `exp(x)` for `x <= 0`.
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     const LOWEST: f32 = -87.0;
     // Adding and taking away 1.5 * 2^23 leaves the nearest whole number.
     const ROUND: f32 = 12_582_912.0;
@@ -27,7 +27,7 @@ pub(super) fn exp(x: f32) -> f32 {
 
 /// `ln(x)` for normal positive `x`.
 #[inline(always)]
-pub(super) fn ln(x: f32) -> f32 {
+pub(crate) fn ln(x: f32) -> f32 {
     // The mantissa in sqrt(1/2) .. sqrt(2), and the exponent that goes with it.
     const HALF_ROOT: u32 = 0x3F35_04F3;
     let bits = x.to_bits().wrapping_sub(HALF_ROOT);
@@ -51,7 +51,7 @@ pub(super) fn ln(x: f32) -> f32 {
 
 /// `ln(1 + t)` for `t` in 0..=1, accurate for small `t` too.
 #[inline(always)]
-pub(super) fn ln_1p(t: f32) -> f32 {
+pub(crate) fn ln_1p(t: f32) -> f32 {
     let u = 1.0 + t;
     // What rounding took from t.
     ln(u) + (t - (u - 1.0))
