@@ -61,6 +61,7 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--device", required=True)
     parser.add_argument("--verdict", type=int, required=True, help="exit code of the device test")
+    parser.add_argument("--tolerance", required=True, help="at which it ended")
     args = parser.parse_args()
     folder = args.folder
     print(f"# scant on {args.device}\n")
@@ -68,7 +69,7 @@ def main():
 
     rows = device_test(folder / "device.log")
     print("## The same numbers as on the CPU\n")
-    said = "passed" if args.verdict == 0 else "FAILED: see device.log"
+    said = f"passed within {args.tolerance}" if args.verdict == 0 else "FAILED: see device.log"
     print(f"Device test {said}; {len(rows)} comparisons. The largest relative errors:\n")
     print("| what | part | error |\n|---|---|---|")
     for _, what, part, error in sorted(rows, key=lambda row: -float(row[3]))[:8]:

@@ -324,7 +324,7 @@ pub(crate) struct BenchNetArgs {
     #[arg(long, default_value_t = 2, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(2..=255))]
     pub(crate) classes: u32,
-    /// Numbers to compute with
+    /// How convolutions multiply: in single precision, or rounded to bfloat16
     #[arg(long, value_enum, default_value = "fp32")]
     pub(crate) precision: PrecisionArg,
     /// How often to measure

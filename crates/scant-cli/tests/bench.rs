@@ -35,7 +35,7 @@ fn consistent(figures: &Value, batch: f64) {
     assert!(rate > 0.0 && number(figures, "/peak_gflop_per_second") > 0.0, "{figures}");
     near(number(figures, "/share_of_peak"), rate / number(figures, "/peak_gflop_per_second"));
     assert_eq!(figures["threads"], 1);
-    assert_eq!(figures["precision"], "fp32");
+    assert!(["fp32", "bf16"].contains(&figures["precision"].as_str().unwrap()));
     assert!(["avx512", "avx2", "portable"].contains(&figures["simd"].as_str().unwrap()));
     if cfg!(target_os = "linux") {
         let (before, peak) =
@@ -104,6 +104,21 @@ fn loss_terms_and_classes_are_those_asked_for() {
     // Without --loss the discrepancy comes on top of the recipes' default.
     let figures = scratch.ok(&format!("bench step {TINY} --fd --json")).json();
     assert_eq!(figures["loss"], serde_json::json!(["bce", "dice", "feature_discrepancy"]));
+}
+
+#[test]
+fn the_precision_is_the_one_asked_for() {
+    let scratch = Scratch::empty();
+    for (what, batch) in [("step", 2.0), ("infer", 1.0)] {
+        let line = format!("bench {what} {TINY} --json");
+        let [single, rounded] = ["fp32", "bf16"].map(|precision| {
+            let figures = scratch.ok(&format!("{line} --precision {precision}")).json();
+            assert_eq!(figures["precision"], precision);
+            consistent(&figures, batch);
+            number(&figures, "/gflop")
+        });
+        assert_eq!(single, rounded, "operations are counted, not bits");
+    }
 }
 
 #[test]

@@ -121,6 +121,30 @@ fn events(mut bytes: &[u8]) -> usize {
 }
 
 #[test]
+fn rounded_products_train_almost_alike() {
+    let scratch = Scratch::new();
+    let line = "train pool --recipe demo/demo --set phase.0.epochs=1 --set phase.1.epochs=1";
+    let losses = |precision: &str| -> Vec<f64> {
+        scratch.ok(&format!("{line} --set precision={precision} -o {precision}"));
+        let recipe: toml::Table =
+            toml::from_str(&scratch.text(&format!("{precision}/recipe.toml"))).unwrap();
+        assert_eq!(recipe["precision"].as_str(), Some(precision));
+        let record = scratch.json(&format!("{precision}/record.json"));
+        let phases = record["phases"].as_array().unwrap();
+        let total = |p: &Value| p["epochs"][0]["loss"]["total"].as_f64().unwrap();
+        phases.iter().map(total).collect()
+    };
+    let (single, rounded) = (losses("fp32"), losses("bf16"));
+    assert_eq!((single.len(), rounded.len()), (2, 2));
+    for (a, b) in single.iter().zip(&rounded) {
+        assert!(b.is_finite() && a != b && (a - b).abs() < 0.1 * a, "{rounded:?} for {single:?}");
+    }
+    let said = scratch.run(&format!("{line} --set precision=bf17 -o other"));
+    said.refused(2, &["bf17", "`fp32` or `bf16`"]);
+    assert!(!scratch.path("other").exists());
+}
+
+#[test]
 fn evaluating_again_gives_the_same_numbers() {
     let scratch = trained();
     let first = recorded(&scratch, "run", "test");

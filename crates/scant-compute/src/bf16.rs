@@ -340,9 +340,10 @@ impl LaneKernel<Pair> for Panels<'_> {
                 }
                 for (r, results) in results.chunks_exact(PANEL).take(count).enumerate() {
                     let at = start + (row + r) * out_row + column;
-                    // SAFETY: part of a row of this block, which belongs to the calling task alone.
+                    // SAFETY: part of a row of this block, which belongs to the calling task alone; the
+                    // matrix it lies in was borrowed as initialised values.
                     #[allow(unsafe_code)]
-                    let out = unsafe { out.part(at, width) };
+                    let out = unsafe { out.part(at, width).assume_init_mut() };
                     if add {
                         out.iter_mut().zip(results).for_each(|(o, r)| *o += r);
                     } else {

@@ -1,15 +1,16 @@
 //! Convolutions of images and volumes: any kernel, stride, zero padding, dilation and groups, forward
 //! and all gradients.
 //!
-//! A kernel of one pixel is a matrix product of channels; everything else is a sum of shifted products
-//! over bands that fit into the cache, without a column matrix. Two-dimensional convolutions are
-//! three-dimensional ones of depth one. `depthwise` has the case of one channel per group to itself,
-//! [`transposed`] holds the transposed convolution.
+//! Three by three pixels at stride one go to [`winograd`](crate::winograd) where that is faster. A kernel
+//! of one pixel is a matrix product of channels; everything else is a sum of shifted products over bands
+//! that fit into the cache, without a column matrix. Two-dimensional convolutions are three-dimensional
+//! ones of depth one. `depthwise` has the case of one channel per group to itself, [`transposed`] holds
+//! the transposed convolution.
 
 use rayon::prelude::*;
 
 use crate::bf16::{self, Half, Pair, Precision};
-use crate::simd;
+use crate::{simd, winograd};
 
 mod axis;
 mod band;
@@ -25,7 +26,14 @@ pub mod transposed;
 use axis::Axis;
 use correlate::Correlation;
 use pointwise::Pointwise;
+use product::Shared;
 use shifted::{Shifted, Weights};
+
+/// Channels from which on Winograd's algorithm is faster, for outputs and input gradients and for weight
+/// gradients, which transform both operands; and pixels of all images. See `Geometry::winograd`.
+const LEAST_CHANNELS: usize = 8;
+const LEAST_CHANNELS_BACK: usize = 16;
+const LEAST_PIXELS: usize = 64;
 
 /// A convolution as PyTorch's `Conv3d` defines it (`Conv2d` where the depth and its kernel are one).
 ///
@@ -159,6 +167,30 @@ impl Geometry {
         })
     }
 
+    /// The sizes, where Winograd's algorithm takes this convolution and is faster than the direct way,
+    /// given from how many channels on, in and out, it is with a large image. Measured on one core with
+    /// AVX-512: transforming a pixel costs about as much as eight channels of direct products. With
+    /// fewer pixels than a few vectors of tiles the transformed filters cost more than they save.
+    fn winograd(&self, channels: usize) -> Option<winograd::Sizes> {
+        let three_by_three = self.precision == Precision::Single
+            && self.image[0] == 1
+            && self.kernel == [1, 3, 3]
+            && self.stride == [1; 3]
+            && self.padding == [0, 1, 1]
+            && self.dilation == [1; 3]
+            && self.groups == 1;
+        let [_, rows, columns] = self.image;
+        let Self { batch, inputs, outputs, .. } = *self;
+        let faster = inputs.min(outputs) >= channels && batch * rows * columns >= LEAST_PIXELS;
+        (three_by_three && faster).then_some(winograd::Sizes {
+            batch,
+            inputs,
+            outputs,
+            rows,
+            columns,
+        })
+    }
+
     fn check(&self, x: Option<usize>, weight: Option<usize>, y: Option<usize>) {
         let agrees = |name: &str, got: Option<usize>, want: usize| {
             if let Some(got) = got {
@@ -171,23 +203,24 @@ impl Geometry {
     }
 }
 
-/// Sets `y` to the convolution of `x`. Shapes as in [`Geometry`].
+/// The convolution of `x`. Shapes as in [`Geometry`].
 ///
 /// # Panics
 /// When the lengths do not fit the geometry, or as [`Geometry::output`].
-pub fn forward(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
-    g.check(Some(x.len()), Some(weight.len()), Some(y.len()));
+#[must_use]
+pub fn forward(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+    g.check(Some(x.len()), Some(weight.len()), None);
     if let Some(bias) = bias {
         assert_eq!(bias.len(), g.outputs, "one bias per output channel is needed");
     }
     if depthwise::applies(g) {
-        return depthwise::convolve(g, x, weight, bias, false, y);
+        return depthwise::convolve(g, x, weight, bias, false);
     }
     if let Some((x, weight, single)) = emulated(g, x, weight) {
-        return forward(&single, &x, &weight, bias, y);
+        return forward(&single, &x, &weight, bias);
     }
-    if let Some(pointwise) = g.pointwise() {
-        return pointwise.product(false, x, weight, bias, y);
+    if let Some(s) = g.winograd(LEAST_CHANNELS) {
+        return winograd::forward(s, x, weight, bias);
     }
     let (inputs, outputs, taps) = (g.inputs / g.groups, g.outputs / g.groups, g.taps());
     let shifted = Shifted {
@@ -205,28 +238,29 @@ pub fn forward(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y:
         },
         bias,
     };
-    run(g, &shifted, x, y);
+    direct(g, false, &shifted, x, g.y_len())
 }
 
-/// Sets `dx` to the gradient of the input, given that of the output.
+/// The gradient of the input, given that of the output.
 ///
 /// # Panics
 /// As [`forward`].
-pub fn input_gradient(g: &Geometry, dy: &[f32], weight: &[f32], dx: &mut [f32]) {
-    back(g, dy, weight, None, dx);
+#[must_use]
+pub fn input_gradient(g: &Geometry, dy: &[f32], weight: &[f32]) -> Vec<f32> {
+    back(g, dy, weight, None)
 }
 
 /// The gradient of the input, plus a bias per input channel (for the transposed convolution).
-fn back(g: &Geometry, dy: &[f32], weight: &[f32], bias: Option<&[f32]>, dx: &mut [f32]) {
-    g.check(Some(dx.len()), Some(weight.len()), Some(dy.len()));
+fn back(g: &Geometry, dy: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+    g.check(None, Some(weight.len()), Some(dy.len()));
     if depthwise::applies(g) {
-        return depthwise::convolve(g, dy, weight, bias, true, dx);
+        return depthwise::convolve(g, dy, weight, bias, true);
     }
     if let Some((dy, weight, single)) = emulated(g, dy, weight) {
-        return back(&single, &dy, &weight, bias, dx);
+        return back(&single, &dy, &weight, bias);
     }
-    if let Some(pointwise) = g.pointwise() {
-        return pointwise.product(true, dy, weight, bias, dx);
+    if let Some(s) = g.winograd(LEAST_CHANNELS).filter(|_| bias.is_none()) {
+        return winograd::input_gradient(s, dy, weight);
     }
     let (inputs, outputs, taps) = (g.inputs / g.groups, g.outputs / g.groups, g.taps());
     let shifted = Shifted {
@@ -244,20 +278,54 @@ fn back(g: &Geometry, dy: &[f32], weight: &[f32], bias: Option<&[f32]>, dx: &mut
         },
         bias,
     };
-    run(g, &shifted, dy, dx);
+    direct(g, true, &shifted, dy, g.x_len())
 }
 
-/// Sets `dw` to the gradient of the weight.
+/// A convolution or its input gradient, `len` values, without any transform.
+fn direct(
+    g: &Geometry,
+    transposed: bool,
+    shifted: &Shifted<'_>,
+    source: &[f32],
+    len: usize,
+) -> Vec<f32> {
+    let write = |target: Shared| match (g.pointwise(), g.precision) {
+        (Some(pointwise), _) => {
+            let weight = shifted.weights.values;
+            pointwise.product(transposed, source, weight, shifted.bias, target);
+        }
+        (None, Precision::Single) => shifted.run::<f32>(source, target),
+        (None, Precision::Bfloat16) => shifted.run::<Pair>(source, target),
+    };
+    // SAFETY: each of the three writes every value of its target.
+    #[allow(unsafe_code)]
+    unsafe {
+        Shared::written(len, write)
+    }
+}
+
+/// The gradient of the weight.
 ///
 /// # Panics
 /// As [`forward`].
-pub fn weight_gradient(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
-    g.check(Some(x.len()), Some(dw.len()), Some(dy.len()));
+#[must_use]
+pub fn weight_gradient(g: &Geometry, x: &[f32], dy: &[f32]) -> Vec<f32> {
+    g.check(Some(x.len()), None, Some(dy.len()));
+    if let Some((x, dy, single)) = emulated(g, x, dy) {
+        return weight_gradient(&single, &x, &dy);
+    }
+    if let Some(s) = g.winograd(LEAST_CHANNELS_BACK) {
+        return winograd::weight_gradient(s, x, dy);
+    }
+    let mut dw = vec![0.0; g.weight_len()];
+    direct_weight_gradient(g, x, dy, &mut dw);
+    dw
+}
+
+/// Sets the gradient of the weight, without any transform.
+fn direct_weight_gradient(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     if depthwise::applies(g) {
         return depthwise::weight_gradient(g, x, dy, dw);
-    }
-    if let Some((x, dy, single)) = emulated(g, x, dy) {
-        return weight_gradient(&single, &x, &dy, dw);
     }
     // Long sums of many channels go faster where vectors run along them.
     let long = |p: &Pointwise| p.pixels >= 2048 && p.inputs >= 16 && p.outputs >= 16;
@@ -278,39 +346,31 @@ pub fn weight_gradient(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     }
 }
 
-fn run(g: &Geometry, shifted: &Shifted<'_>, source: &[f32], target: &mut [f32]) {
-    match g.precision {
-        Precision::Single => shifted.run::<f32>(source, target),
-        Precision::Bfloat16 => shifted.run::<Pair>(source, target),
-    }
-}
-
 /// Both operands rounded and the same convolution in single precision, where the processor cannot
 /// multiply bfloat16.
 fn emulated(g: &Geometry, a: &[f32], b: &[f32]) -> Option<(Vec<f32>, Vec<f32>, Geometry)> {
-    let needed = g.precision == Precision::Bfloat16 && !bf16::hardware();
+    let needed = g.precision == Precision::Bfloat16 && !bf16::hardware() && !depthwise::applies(g);
     let single = Geometry { precision: Precision::Single, ..*g };
     needed.then(|| (bf16::rounded_all(a), bf16::rounded_all(b), single))
 }
 
-/// Sets `db [channels]` to the gradient of the bias: `dy [batch, channels, pixels]` summed over images
-/// and pixels.
+/// The gradient of the bias, `[channels]`: `dy [batch, channels, pixels]` summed over images and pixels.
 ///
 /// # Panics
 /// When `dy` does not hold a whole number of images of as many channels.
-pub fn bias_gradient(batch: usize, dy: &[f32], db: &mut [f32]) {
-    let channels = db.len();
+#[must_use]
+pub fn bias_gradient(batch: usize, channels: usize, dy: &[f32]) -> Vec<f32> {
     assert!(
         batch > 0 && channels > 0 && dy.len().is_multiple_of(batch * channels),
         "{} values are not {batch} images of {channels} channels",
         dy.len(),
     );
     let pixels = dy.len() / (batch * channels);
-    db.par_iter_mut().enumerate().for_each(|(channel, sum)| {
+    let sum = |channel: usize| {
         let plane = |b: usize| &dy[(b * channels + channel) * pixels..][..pixels];
-        let total: f64 = (0..batch).map(|b| plane_sum(plane(b))).sum();
-        *sum = total as f32;
-    });
+        (0..batch).map(|b| plane_sum(plane(b))).sum::<f64>() as f32
+    };
+    (0..channels).into_par_iter().map(sum).collect()
 }
 
 /// Sum of a plane in double precision: sixteen running sums, which wait for memory anyway.

@@ -5,6 +5,7 @@
 //! up the statistics while it writes, the next one normalises while it reads, and so do the
 //! gradients. Between two convolutions only the values before the norm are kept.
 
+use crate::bf16::Precision;
 use crate::norm::{self, Affine, Gradient, Planes, Statistics};
 use crate::winograd::{self, Pixels, Sizes};
 
@@ -28,6 +29,8 @@ pub struct Settings {
     pub epsilon: f32,
     /// Slope of the activation below zero.
     pub slope: f32,
+    /// How the points of the convolutions are rounded.
+    pub precision: Precision,
 }
 
 /// What a stage leaves for the backward pass.
@@ -103,7 +106,13 @@ pub fn forward(
             Some((trace, affine)) => Pixels::Normalised(&trace.z, affine),
         };
         let (z, statistics) =
-            winograd::forward_with_statistics(size, from, stage.weight, stage.bias);
+            winograd::forward_with_statistics(
+            size,
+            from,
+            stage.weight,
+            stage.bias,
+            set.precision,
+        );
         let affine = Affine::new(&statistics, stage.gamma, stage.beta, set.epsilon, set.slope);
         traces.push((Trace { z, statistics }, affine));
         inputs = size.outputs;
@@ -149,9 +158,15 @@ pub fn backward(
             _ => Pixels::Normalised(&traces[i - 1].z, &affines[i - 1]),
         };
         let dz = Pixels::Gradient { dy, z: &trace.z, affine, gradient: &norm };
-        let weight = winograd::weight_gradient_of(size, from, dz);
+        let weight = winograd::weight_gradient_of(size, from, dz, set.precision);
         if i > 0 || want_input {
-            let (first, second) = winograd::input_gradient_of(size, dz, stage.weight, from);
+            let (first, second) = winograd::input_gradient_of(
+                size,
+                dz,
+                stage.weight,
+                from,
+                set.precision,
+            );
             inputs = std::iter::once(first).chain(second).collect();
         }
         let Gradient { gamma, beta, .. } = norm;
@@ -191,7 +206,14 @@ pub fn infer(
             bias[i] += b * affine.scale[i];
         }
         let from = y.as_deref().map_or(x.pixels(), Pixels::Plain);
-        y = Some(winograd::forward_activated(size, from, &weight, &bias, set.slope));
+        y = Some(winograd::forward_activated(
+            size,
+            from,
+            &weight,
+            &bias,
+            set.slope,
+            set.precision,
+        ));
         inputs = size.outputs;
     }
     y.expect("a chain has at least one stage")

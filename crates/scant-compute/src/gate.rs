@@ -186,16 +186,8 @@ pub fn backward(
     let dz_x = inside.input_gradient(&dp, 1, &norm_x);
 
     let geometry = s.geometry();
-    let back = |dz: &[f32], layer: &Layer<'_>| {
-        let mut d = vec![0.0; skip.len()];
-        conv::input_gradient(&geometry, dz, layer.weight, &mut d);
-        d
-    };
-    let weight = |from: &[f32], dz: &[f32]| {
-        let mut d = vec![0.0; s.channels * s.hidden];
-        conv::weight_gradient(&geometry, from, dz, &mut d);
-        d
-    };
+    let back = |dz: &[f32], layer: &Layer<'_>| conv::input_gradient(&geometry, dz, layer.weight);
+    let weight = |from: &[f32], dz: &[f32]| conv::weight_gradient(&geometry, from, dz);
     let layer = |weight: Vec<f32>, norm: Gradient| LayerGradient {
         weight,
         gamma: norm.gamma,
@@ -223,9 +215,7 @@ fn affine(statistics: &Statistics, layer: &Layer<'_>, epsilon: f32) -> Affine {
 /// `z_g` and `z_x`
 fn convolved(s: Sizes, maps: [&[f32]; 2], layers: &[Layer<'_>; 3]) -> [Vec<f32>; 2] {
     std::array::from_fn(|i| {
-        let mut z = vec![0.0; s.batch * s.hidden * s.area()];
-        conv::forward(&s.geometry(), maps[i], layers[i].weight, Some(layers[i].bias), &mut z);
-        z
+        conv::forward(&s.geometry(), maps[i], layers[i].weight, Some(layers[i].bias))
     })
 }
 

@@ -127,6 +127,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     unsafe fn interleave2(p: *mut f32, a: Self::V, b: Self::V);
     /// Lanes 1.. of `v`, and `next` as the last lane.
     unsafe fn shift_in(v: Self::V, next: f32) -> Self::V;
+    /// Both rounded to bfloat16, as pairs: `low` in the lower half of each lane.
+    unsafe fn pack_pairs(low: Self::V, high: Self::V) -> Self::V;
+    /// `c` plus the products of both halves of pairs of bfloat16.
+    unsafe fn dot_pairs(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The lanes rounded to bfloat16, one after the other: to `LANES / 2` values.
+    unsafe fn store_halves(p: *mut f32, v: Self::V);
     /// Transposes a square of `LANES` rows: row `i` starts at `from + i · from_stride`.
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
 }
@@ -176,7 +182,26 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Avx512>()
+    kernel.run::<Avx512<false>>()
+}
+
+/// Runs `kernel` with the instruction set in use and, where the processor has them, its instructions
+/// for bfloat16.
+#[inline]
+pub fn dispatch_bf16<K: Kernel>(kernel: K) -> K::Output {
+    #[cfg(target_arch = "x86_64")]
+    if crate::bf16::hardware() {
+        // SAFETY: `hardware` has asked the processor.
+        #[allow(unsafe_code)]
+        return unsafe { run_avx512_bf16(kernel) };
+    }
+    dispatch(kernel)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+fn run_avx512_bf16<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Avx512<true>>()
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -1,12 +1,14 @@
 //! Forward passes for the stopwatch.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use scant_nn::{Model, ModelConfig, ModelError, weights};
+use scant_nn::{Model, ModelConfig, ModelError, Precision, weights, with_precision};
 
 /// A network in evaluation mode that sees one and the same generated batch again and again, as a
-/// prediction runs it: without gradients, without test-time augmentation.
+/// prediction runs it: without gradients, without test-time augmentation. A prediction is in single
+/// precision always; this pass may be measured in another.
 #[derive(Debug)]
 pub struct RepeatedForward {
+    precision: Precision,
     model: Model,
     images: Tensor<4>,
 }
@@ -20,6 +22,7 @@ impl RepeatedForward {
         config: &ModelConfig,
         batch: usize,
         [rows, columns]: [usize; 2],
+        precision: Precision,
         device: &Device,
     ) -> Result<Self, ModelError> {
         let model = weights::set_training(config.init(device, 0)?, false);
@@ -29,7 +32,7 @@ impl RepeatedForward {
         let count = shape.iter().product::<usize>();
         let values = (0..count).map(|i| ((i as f64 * golden).fract() * 2.0 - 1.0) as f32);
         let data = TensorData::new(values.collect::<Vec<f32>>(), shape);
-        Ok(Self { model, images: Tensor::from_data(data, device) })
+        Ok(Self { precision, model, images: Tensor::from_data(data, device) })
     }
 
     /// The logits of the batch.
@@ -38,7 +41,7 @@ impl RepeatedForward {
     /// `[batch, logit channels, rows, columns]`
     #[must_use]
     pub fn forward(&self) -> Tensor<4> {
-        self.model.forward(self.images.clone()).logits
+        with_precision(self.precision, || self.model.forward(self.images.clone()).logits)
     }
 
     /// Trainable parameters of the network.
@@ -63,7 +66,8 @@ mod tests {
             output_channels: 2,
         });
         let device = Device::flex();
-        let repeated = RepeatedForward::new(&config, 2, [6, 9], &device).unwrap();
+        let repeated =
+            RepeatedForward::new(&config, 2, [6, 9], Precision::Single, &device).unwrap();
         let first = repeated.forward();
         assert_eq!(first.dims(), [2, 2, 6, 9]);
         let values: Vec<f32> = first.into_data().try_to_vec().unwrap();
@@ -74,5 +78,10 @@ mod tests {
         let other = training.forward(Tensor::from_inner(repeated.images.clone())).logits;
         assert_ne!(other.into_data().try_to_vec::<f32>().unwrap(), values);
         assert_eq!(repeated.parameters(), training.parameters());
+        let rounded = RepeatedForward::new(&config, 2, [6, 9], Precision::Bfloat16, &device);
+        let rounded: Vec<f32> = rounded.unwrap().forward().into_data().try_to_vec().unwrap();
+        assert_ne!(rounded, values);
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() < 0.05 * b.abs().max(1.0);
+        assert!(rounded.iter().zip(&values).all(near), "{rounded:?} for {values:?}");
     }
 }

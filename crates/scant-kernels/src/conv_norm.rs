@@ -42,8 +42,10 @@ pub struct NormActivation {
 }
 
 impl NormActivation {
+    /// With the precision of the thread that builds the graph.
     fn settings(self) -> Settings {
-        Settings { epsilon: self.epsilon as f32, slope: self.slope as f32 }
+        let precision = crate::precision();
+        Settings { epsilon: self.epsilon as f32, slope: self.slope as f32, precision }
     }
 }
 
@@ -146,7 +148,7 @@ pub fn conv_norm(x: ConvInput, conv: ConvNorm, set: NormActivation) -> (Tensor<4
         conv.gamma.into_dispatch(),
         conv.beta.into_dispatch(),
         kind,
-        set,
+        set.settings(),
     );
     (Tensor::from_dispatch(y), BatchStatistics::split(Tensor::from_dispatch(statistics)))
 }
@@ -178,7 +180,7 @@ pub fn conv_norm_twice(
         second.gamma.into_dispatch(),
         second.beta.into_dispatch(),
         kind,
-        set,
+        set.settings(),
     );
     let statistics = [one, two].map(|s| BatchStatistics::split(Tensor::from_dispatch(s)));
     (Tensor::from_dispatch(y), statistics)
@@ -210,7 +212,7 @@ pub fn conv_norm_infer(
             statistics.mean.into_dispatch(),
             statistics.variance.into_dispatch(),
             kind,
-            set,
+            set.settings(),
         )))
     };
     assert!(!stages.is_empty(), "at least one convolution is needed");
@@ -230,7 +232,7 @@ pub(crate) trait Chains: Backend {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         kind: Kind,
-        set: NormActivation,
+        set: Settings,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// See [`conv_norm_twice`].
@@ -246,7 +248,7 @@ pub(crate) trait Chains: Backend {
         gamma2: FloatTensor<Self>,
         beta2: FloatTensor<Self>,
         kind: Kind,
-        set: NormActivation,
+        set: Settings,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// See [`conv_norm_infer`].
@@ -260,7 +262,7 @@ pub(crate) trait Chains: Backend {
         mean: FloatTensor<Self>,
         variance: FloatTensor<Self>,
         kind: Kind,
-        set: NormActivation,
+        set: Settings,
     ) -> FloatTensor<Self>;
 }
 
@@ -338,9 +340,9 @@ impl Inputs {
         }
     }
 
-    fn forward(&self, set: NormActivation) -> (FlexTensor, Vec<Trace>) {
+    fn forward(&self, set: Settings) -> (FlexTensor, Vec<Trace>) {
         let s = self.sizes();
-        let (y, traces) = conv_norm::forward(s, self.image(), &self.stages(), set.settings());
+        let (y, traces) = conv_norm::forward(s, self.image(), &self.stages(), set);
         (tensor(y, &[s.batch, s.outputs, s.rows, s.columns]), traces)
     }
 }
@@ -359,7 +361,7 @@ impl Chains for Flex {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         kind: Kind,
-        set: NormActivation,
+        set: Settings,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let (y, traces) = Inputs::new([x, x2, weight, bias, gamma, beta], kind).forward(set);
         (y, both(&traces[0].statistics))
@@ -377,7 +379,7 @@ impl Chains for Flex {
         gamma2: FloatTensor<Self>,
         beta2: FloatTensor<Self>,
         kind: Kind,
-        set: NormActivation,
+        set: Settings,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let inputs = [x, x2, weight1, bias1, gamma1, beta1, weight2, bias2, gamma2, beta2];
         let (y, traces) = Inputs::new(inputs, kind).forward(set);
@@ -394,7 +396,7 @@ impl Chains for Flex {
         mean: FloatTensor<Self>,
         variance: FloatTensor<Self>,
         kind: Kind,
-        set: NormActivation,
+        set: Settings,
     ) -> FloatTensor<Self> {
         let inputs = Inputs::new([x, x2, weight, bias, gamma, beta], kind);
         let (s, mean, variance) = (inputs.sizes(), mean.to_contiguous(), variance.to_contiguous());
@@ -404,7 +406,7 @@ impl Chains for Flex {
         };
         assert_eq!(statistics.mean.len(), s.outputs, "one mean per output channel is needed");
         let (image, stages) = (inputs.image(), inputs.stages());
-        let y = conv_norm::infer(s, image, &stages, &[statistics], set.settings());
+        let y = conv_norm::infer(s, image, &stages, &[statistics], set);
         tensor(y, &[s.batch, s.outputs, s.rows, s.columns])
     }
 }
@@ -414,7 +416,7 @@ impl Chains for Flex {
 struct Saved {
     inputs: Inputs,
     traces: Arc<Vec<Trace>>,
-    set: NormActivation,
+    set: Settings,
 }
 
 #[derive(Debug)]
@@ -438,7 +440,7 @@ impl<const N: usize> Backward<Flex, N> for ChainBackward {
             &inputs.stages(),
             &traces,
             dy.storage(),
-            set.settings(),
+            set,
             ops.parents[..IMAGES].iter().any(Option::is_some),
         );
         // Where there is one image, its stand-in gets no gradient.
@@ -461,7 +463,7 @@ impl<const N: usize> Backward<Flex, N> for ChainBackward {
 fn tracked<const N: usize, C: CheckpointStrategy>(
     inputs: [FloatTensor<Autodiff<Flex, C>>; N],
     kind: Kind,
-    set: NormActivation,
+    set: Settings,
 ) -> (FloatTensor<Autodiff<Flex, C>>, Vec<FloatTensor<Autodiff<Flex, C>>>) {
     let nodes = inputs.each_ref().map(|t| t.node());
     let inputs = Inputs::new(inputs.map(|t| t.into_primitive()), kind);
@@ -488,7 +490,7 @@ impl<C: CheckpointStrategy> Chains for Autodiff<Flex, C> {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         kind: Kind,
-        set: NormActivation,
+        set: Settings,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let (y, mut statistics) = tracked::<6, C>([x, x2, weight, bias, gamma, beta], kind, set);
         (y, statistics.remove(0))
@@ -506,7 +508,7 @@ impl<C: CheckpointStrategy> Chains for Autodiff<Flex, C> {
         gamma2: FloatTensor<Self>,
         beta2: FloatTensor<Self>,
         kind: Kind,
-        set: NormActivation,
+        set: Settings,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let inputs = [x, x2, weight1, bias1, gamma1, beta1, weight2, bias2, gamma2, beta2];
         let (y, mut statistics) = tracked::<10, C>(inputs, kind, set);
@@ -524,7 +526,7 @@ impl<C: CheckpointStrategy> Chains for Autodiff<Flex, C> {
         _mean: FloatTensor<Self>,
         _variance: FloatTensor<Self>,
         _kind: Kind,
-        _set: NormActivation,
+        _set: Settings,
     ) -> FloatTensor<Self> {
         panic!("a convolution with fixed statistics has no gradient; use the parts")
     }

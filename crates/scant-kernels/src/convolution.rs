@@ -1,19 +1,19 @@
 //! Convolutions and transposed convolutions of images and volumes, with gradients.
 //!
-//! On the CPU they run as shifted products over bands of the image, without a column matrix, and
-//! depthwise ones in a loop of their own. Other devices take burn's operators. The convolution that a
-//! U-Net consists of, three by three with stride one, has a faster path: see
-//! [`conv2d_same`](crate::conv2d_same).
+//! On the CPU, `scant_compute::conv` chooses the way by the shape: Winograd's algorithm for three by three
+//! pixels at stride one, matrix products for single pixels, shifted products over bands of the image for
+//! everything else; there is no column matrix. They multiply in the
+//! [`precision`](crate::precision()) in force when they are called, and so do their gradients. Other
+//! devices take burn's operators.
 
 mod node;
 
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Tensor, module, ops};
-use scant_compute::bf16::Precision;
 use scant_compute::conv::Geometry;
 use scant_compute::conv::transposed::Transposed;
 
-use crate::on_cpu;
+use crate::{on_cpu, precision};
 use node::{Convolve, Layer};
 
 /// How a kernel slides over an image of `D` axes; the fields are those of PyTorch's `Conv2d` and
@@ -28,20 +28,12 @@ pub struct ConvOptions<const D: usize> {
     pub dilation: [usize; D],
     /// Groups of channels that do not see each other.
     pub groups: usize,
-    /// How operands are rounded before they are multiplied; followed on the CPU only.
-    pub precision: Precision,
 }
 
 impl<const D: usize> Default for ConvOptions<D> {
-    /// Stride and dilation one, no padding, one group, single precision.
+    /// Stride and dilation one, no padding, one group.
     fn default() -> Self {
-        Self {
-            stride: [1; D],
-            padding: [0; D],
-            dilation: [1; D],
-            groups: 1,
-            precision: Precision::Single,
-        }
+        Self { stride: [1; D], padding: [0; D], dilation: [1; D], groups: 1 }
     }
 }
 
@@ -65,12 +57,10 @@ pub struct ConvTransposeOptions<const D: usize> {
     pub dilation: [usize; D],
     /// Groups of channels that do not see each other.
     pub groups: usize,
-    /// How operands are rounded before they are multiplied; followed on the CPU only.
-    pub precision: Precision,
 }
 
 impl<const D: usize> Default for ConvTransposeOptions<D> {
-    /// Stride and dilation one, no padding, one group, single precision.
+    /// Stride and dilation one, no padding, one group.
     fn default() -> Self {
         Self {
             stride: [1; D],
@@ -78,14 +68,13 @@ impl<const D: usize> Default for ConvTransposeOptions<D> {
             output_padding: [0; D],
             dilation: [1; D],
             groups: 1,
-            precision: Precision::Single,
         }
     }
 }
 
 impl<const D: usize> ConvTransposeOptions<D> {
     fn burn(&self) -> ops::ConvTransposeOptions<D> {
-        let Self { stride, padding, output_padding, dilation, groups, .. } = *self;
+        let Self { stride, padding, output_padding, dilation, groups } = *self;
         ops::ConvTransposeOptions::new(stride, padding, output_padding, dilation, groups)
     }
 }
@@ -242,7 +231,7 @@ fn geometry<const R: usize, const D: usize>(
         stride: volume(&options.stride, 1),
         padding: volume(&options.padding, 0),
         dilation: volume(&options.dilation, 1),
-        precision: options.precision,
+        precision: precision(),
     };
     let _ = geometry.output();
     assert_eq!(
@@ -273,7 +262,7 @@ fn transposed<const R: usize, const D: usize>(
         padding: volume(&options.padding, 0),
         output_padding: volume(&options.output_padding, 0),
         dilation: volume(&options.dilation, 1),
-        precision: options.precision,
+        precision: precision(),
     };
     let _ = transposed.adjoint().output();
     assert_eq!(

@@ -1,23 +1,27 @@
-//! Fast CPU operators, registered as burn extensions for the Flex device.
+//! Operators on tensors with gradients of their own, registered as burn extensions.
 //!
-//! Flex computes the weight gradient of a convolution as a convolution whose kernel is as large as
-//! the image, which took more than half of a training step. The operators here replace it where it
-//! hurts; tensors of any other device go to burn's own operators.
+//! On the CPU (the Flex device, `f32`) they run the loops of `scant-compute`; on every other device, and
+//! for every other type, burn's operators, with the same numbers up to rounding. [`on_cpu`] is the one
+//! place where that is decided.
+//!
+//! What they are for: convolutions whose gradients cost about as much as the forward pass; chains of
+//! convolution, batch norm and activation that keep what the backward pass needs and nothing else;
+//! pooling, resampling, attention gates and losses that read and write each value once.
+//!
+//! [`with_precision`] lets convolutions multiply in bfloat16.
 
 mod batch_norm;
-mod conv;
 mod conv_norm;
 mod convolution;
 mod device;
 mod gate;
-mod im2col;
 mod losses;
 mod moments;
 mod pooling;
+mod precision;
 mod resample;
 
 pub use batch_norm::batch_norm;
-pub use conv::conv2d_same;
 pub use conv_norm::{
     BatchStatistics, ConvInput, ConvNorm, NormActivation, conv_norm, conv_norm_infer, conv_norm_twice,
 };
@@ -29,6 +33,7 @@ pub use gate::attention_gate;
 pub use losses::{PixelSums, Terms, segmentation_sums};
 pub use moments::{Tap, masked_sums, tap};
 pub use pooling::{avg_pool2d, avg_pool3d, max_pool2d, max_pool3d};
+pub use precision::{precision, with_precision};
 pub use resample::{
     upsample_bilinear2d, upsample_nearest2d, upsample_nearest3d, upsample_trilinear3d,
 };

@@ -17,7 +17,8 @@ use scant_nn::DeviceName;
 
 const TOLERANCE: f64 = 1e-4;
 
-/// What `compute` gives on the CPU and on the named device, by name.
+/// Holds what `compute` gives on the named device, by name, against the same on the CPU.
+#[allow(clippy::print_stdout)] // the table
 fn compare(what: &str, compute: impl Fn(&Device) -> Vec<(&'static str, Vec<f32>)>) {
     let name = std::env::var("SCANT_DEVICE").unwrap_or_else(|_| "cpu".into());
     let name: DeviceName = name.parse().unwrap_or_else(|e| panic!("SCANT_DEVICE: {e}"));

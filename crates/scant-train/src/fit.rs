@@ -87,12 +87,13 @@ pub fn fit(
     Ok(Outcome { ended, record: run.record })
 }
 
-/// Whether a fit by this recipe on this data can start, found out without touching the disk.
+/// Whether a fit by this recipe on this data and device can start, found out without touching the disk.
 ///
 /// # Errors
-/// When there is nothing to train on, or the recipe asks for a network, taps or batches that are not
-/// possible.
-pub fn check(recipe: &Recipe, data: &Data) -> Result<(), TrainError> {
+/// When there is nothing to train on, or the recipe asks for a network, taps, batches or a precision
+/// that are not possible.
+pub fn check(recipe: &Recipe, data: &Data, device: &Device) -> Result<(), TrainError> {
+    recipe.check_device(device)?;
     if data.train.is_empty() {
         return Err(TrainError::NoTrainingData);
     }
@@ -184,8 +185,9 @@ impl Run<'_> {
             let alpha: BTreeMap<String, f64> =
                 self.state.alpha.iter().map(|(k, v)| (k.clone(), v.alpha)).collect();
             let draw = self.recipe.seed ^ self.state.step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let precision = self.recipe.precision.into();
             let (loss, found) =
-                differentiate(&self.model, &device_batch, &phase.loss, &alpha, draw);
+                differentiate(precision, &self.model, &device_batch, &phase.loss, &alpha, draw);
             let total = loss.terms["total"];
             let Some(found) = found else {
                 return Err(self.not_finite(total, &phase.name, &batch.ids));

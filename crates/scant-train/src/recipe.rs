@@ -7,15 +7,15 @@ mod overrides;
 mod phase;
 mod sections;
 
-use scant_nn::ModelConfig;
 use scant_nn::model::UNetConfig;
+use scant_nn::{Device, ModelConfig, on_cpu};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use phase::{From, Phase, PhaseLoss};
 pub use sections::{
-    DataSection, EmaSection, LimitSection, ModelSection, OptimSection, OptimizerName, ScheduleName,
-    SplitSection,
+    DataSection, EmaSection, LimitSection, ModelSection, OptimSection, OptimizerName,
+    PrecisionName, ScheduleName, SplitSection,
 };
 
 /// What can be wrong with a recipe.
@@ -57,6 +57,9 @@ pub struct Recipe {
     /// Seed of everything random: initial weights, split, order, augmentation.
     #[serde(default)]
     pub seed: u64,
+    /// How convolutions multiply in training.
+    #[serde(default)]
+    pub precision: PrecisionName,
     /// The network.
     pub model: ModelSection,
     /// Images on their way to the network.
@@ -139,6 +142,18 @@ impl Recipe {
                 Err(RecipeError::value("model.name", format!("\"{other}\""), &allowed))
             }
         }
+    }
+
+    /// Whether a device can do what this recipe asks for.
+    ///
+    /// # Errors
+    /// When the precision does not exist there.
+    pub fn check_device(&self, device: &Device) -> Result<(), RecipeError> {
+        if self.precision == PrecisionName::Bf16 && !on_cpu(device) {
+            let allowed = "this device has \"fp32\"; \"bf16\" is for the CPU";
+            return Err(RecipeError::value("precision", "\"bf16\"", allowed));
+        }
+        Ok(())
     }
 
     fn validate(&self) -> Result<(), RecipeError> {

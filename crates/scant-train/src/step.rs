@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use scant_core::{Annotated, LabelSpace, Role, SampleId};
 use scant_data::stream::Batch;
 use scant_nn::loss::alpha::AlphaState;
-use scant_nn::{Device, Model};
+use scant_nn::{Device, Model, Precision, with_precision};
 
 use crate::TrainError;
 use crate::objective::{DeviceBatch, Objective, objective};
@@ -19,13 +19,15 @@ use crate::recipe::{PhaseLoss, Recipe, RecipeError};
 /// Loss of one batch and the gradient of every parameter; no gradients where the loss is not a
 /// number. `alpha` and `draw` as in [`objective`].
 pub(crate) fn differentiate(
+    precision: Precision,
     model: &Model,
     batch: &DeviceBatch,
     loss: &PhaseLoss,
     alpha: &BTreeMap<String, f64>,
     draw: u64,
 ) -> (Objective, Option<FlatGradients>) {
-    let loss = objective(model, batch, loss, alpha, draw);
+    // The backward pass keeps to the precision of the forward pass.
+    let loss = with_precision(precision, || objective(model, batch, loss, alpha, draw));
     let finite = loss.terms["total"].is_finite();
     let gradients = finite.then(|| optimizer::collect(model, &loss.total.backward()));
     (loss, gradients)
@@ -68,6 +70,7 @@ pub(crate) fn first_alphas(loss: &PhaseLoss, taps: &[String]) -> BTreeMap<String
 /// A network that takes the steps of a run on one and the same generated batch: for measuring.
 #[derive(Debug)]
 pub struct RepeatedStep {
+    precision: Precision,
     model: Model,
     batch: DeviceBatch,
     loss: PhaseLoss,
@@ -78,16 +81,17 @@ pub struct RepeatedStep {
 }
 
 impl RepeatedStep {
-    /// The network, batch size, loss and optimiser of the first phase of a recipe; `device` without
+    /// The network, precision, batch size, loss and optimiser of the first phase of a recipe; `device` without
     /// autodiff. Augmentation, schedules and moving averages take no part.
     ///
     /// # Errors
-    /// When the recipe has no image size, asks for a tap the network does not have, or for a network
-    /// that cannot be built.
+    /// When the recipe has no image size, asks for a tap the network does not have, for a network
+    /// that cannot be built, or for a precision that the device does not have.
     pub fn new(recipe: &Recipe, classes: &LabelSpace, device: &Device) -> Result<Self, TrainError> {
         let Some(size) = recipe.data.size else {
             return Err(RecipeError::value("data.size", "\"keep\"", "rows and columns").into());
         };
+        recipe.check_device(device)?;
         let device = device.clone().autodiff();
         let config = recipe.model_config(classes.logit_channels())?;
         let model = config.init(&device, recipe.seed)?;
@@ -101,6 +105,7 @@ impl RepeatedStep {
         let alpha = first_alphas(&loss, &taps).into_iter().map(|(k, v)| (k, v.alpha)).collect();
         let batch = generated(recipe.data.batch, recipe.data.channels, size, classes, recipe.seed);
         Ok(Self {
+            precision: recipe.precision.into(),
             model,
             batch: DeviceBatch::new(&batch, &device),
             loss,
@@ -117,7 +122,7 @@ impl RepeatedStep {
     pub fn step(&mut self) -> BTreeMap<String, f64> {
         let draw = self.optimizer.updates();
         let (loss, gradients) =
-            differentiate(&self.model, &self.batch, &self.loss, &self.alpha, draw);
+            differentiate(self.precision, &self.model, &self.batch, &self.loss, &self.alpha, draw);
         if let Some(gradients) = gradients {
             apply(&mut self.model, &mut self.optimizer, gradients, 1, self.clip, self.lr);
         }

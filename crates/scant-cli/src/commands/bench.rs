@@ -9,7 +9,7 @@ use scant_infer::RepeatedForward;
 use scant_train::{PhaseLoss, Recipe, RepeatedStep, TrainError};
 use toml::{Table, Value};
 
-use crate::args::{BenchCommand, BenchNetArgs, BenchStepArgs, PrecisionArg};
+use crate::args::{BenchCommand, BenchNetArgs, BenchStepArgs};
 use crate::exit::{Failure, Result};
 use crate::memory;
 use crate::session::Session;
@@ -29,14 +29,12 @@ pub(crate) fn run(session: &Session, command: &BenchCommand) -> Result {
         BenchCommand::Step(args) => (&args.net, args.batch),
         BenchCommand::Infer(args) => (&args.net, args.batch),
     };
-    if net.precision == PrecisionArg::Bf16 {
-        return Err(Failure::usage("--precision bf16 is not in this build; it has: fp32"));
-    }
     let loss = match command {
         BenchCommand::Step(args) => loss(args)?,
         BenchCommand::Infer(_) => None,
     };
     let recipe = recipe(net, batch, loss)?;
+    recipe.check_device(&session.device)?;
     let classes = classes(net.classes as usize)?;
     let config = recipe.model_config(classes.logit_channels())?;
     let machine = Machine::measure(session);
@@ -56,8 +54,15 @@ pub(crate) fn run(session: &Session, command: &BenchCommand) -> Result {
             (Work::Step, flops.step, terms, seconds, parameters)
         }
         BenchCommand::Infer(_) => {
-            let pass = RepeatedForward::new(&config, batch as usize, net.size, &session.device)
-                .map_err(TrainError::from)?;
+            let precision = recipe.precision.into();
+            let pass = RepeatedForward::new(
+                &config,
+                batch as usize,
+                net.size,
+                precision,
+                &session.device,
+            )
+            .map_err(TrainError::from)?;
             let seconds = Seconds::of(net.warmup, net.repeats, || {
                 let logits = pass.forward();
                 finish(session)?;
@@ -141,6 +146,7 @@ fn recipe(net: &BenchNetArgs, batch: u32, loss: Option<Table>) -> Result<Recipe>
     let mut phase = vec![("name", Value::from("bench")), ("epochs", Value::from(1))];
     phase.extend(loss.map(|loss| ("loss", Value::Table(loss))));
     let recipe = [
+        ("precision", Value::from(net.precision.name())),
         ("model", section(model)),
         ("data", section(data)),
         ("phase", Value::Array(vec![section(phase)])),

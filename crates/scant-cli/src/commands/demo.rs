@@ -39,7 +39,7 @@ pub(crate) fn run(session: &Session, args: &DemoArgs) -> Result {
     let open = open_pool(session, &pool, false)?;
     let (split, _) = draw_split(&open, &recipe)?;
     let run = root.join("run");
-    let plan = Plan::create(&run, recipe, open, split)?;
+    let plan = Plan::create(session, &run, recipe, open, split)?;
     execute(session, &plan)?;
     let secs = started.elapsed().as_secs_f64();
     session.say(format!("done in {secs:.0} s; open {}", run.join("report.html").display()));

@@ -77,17 +77,23 @@ fn planned(session: &Session, args: &TrainArgs) -> Result<Option<Plan>> {
     let out = args.out.clone().unwrap_or_else(|| {
         PathBuf::from("runs").join(format!("{}-{recipe_name}-s{}", open.pool.name, recipe.seed))
     });
-    let mut plan = Plan::create(&out, recipe, open, split)?;
+    let mut plan = Plan::create(session, &out, recipe, open, split)?;
     plan.evaluate = !args.no_evaluate;
     Ok(Some(plan))
 }
 
 impl Plan {
     /// Makes the run folder and writes down what the run will be.
-    pub(crate) fn create(out: &Path, recipe: Recipe, open: OpenPool, split: Split) -> Result<Self> {
+    pub(crate) fn create(
+        session: &Session,
+        out: &Path,
+        recipe: Recipe,
+        open: OpenPool,
+        split: Split,
+    ) -> Result<Self> {
         let data = data(&open, &split)?;
         // Before anything is written: a run that cannot start leaves no folder behind.
-        scant_train::check(&recipe, &data)?;
+        scant_train::check(&recipe, &data, &session.device)?;
         let folder = RunFolder::create(out)?;
         folder.write(&folder.pool(), &open.pool.to_toml_absolute())?;
         split.write(&folder.split())?;

@@ -4,6 +4,8 @@
 //! column of the kernel. Planes are copied band by band with zeros around, so that no tap is special.
 //! Other depthwise convolutions go the way of all others.
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use super::Geometry;
@@ -82,11 +84,10 @@ pub(super) fn convolve(
     weight: &[f32],
     bias: Option<&[f32]>,
     reversed: bool,
-    y: &mut [f32],
-) {
+) -> Vec<f32> {
     let plane = Plane::new(g);
     let (pixels, taps) = (plane.height * plane.width, plane.kernel * plane.kernel);
-    let one = |room: &mut Vec<f32>, index: usize, x: &[f32], y: &mut [f32]| {
+    let one = |room: &mut Vec<f32>, index: usize, x: &[f32], y: &mut [MaybeUninit<f32>]| {
         let channel = index % g.inputs;
         let mut kernel = [0.0; 49];
         let kernel = &mut kernel[..taps];
@@ -107,8 +108,16 @@ pub(super) fn convolve(
             simd::dispatch(Convolve { size: plane.kernel, kernel, bias, source, pitch, width, y });
         }
     };
-    let planes = y.par_chunks_exact_mut(pixels).zip(x.par_chunks_exact(pixels)).enumerate();
+    let mut y = Vec::with_capacity(x.len());
+    let spare = &mut y.spare_capacity_mut()[..x.len()];
+    let planes = spare.par_chunks_exact_mut(pixels).zip(x.par_chunks_exact(pixels)).enumerate();
     planes.for_each_init(Vec::new, |room, (index, (y, x))| one(room, index, x, y));
+    // SAFETY: the planes make up the whole image, and every row of each was written.
+    #[allow(unsafe_code)]
+    unsafe {
+        y.set_len(x.len());
+    }
+    y
 }
 
 /// Sets the gradient of the weight, `[channels, k, k]`.

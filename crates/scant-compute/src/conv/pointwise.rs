@@ -1,6 +1,8 @@
 //! Convolutions with a single tap and nothing else: matrix products of channels, on the images as
 //! they lie.
 
+use std::mem::MaybeUninit;
+
 use gemm::Parallelism;
 use rayon::prelude::*;
 
@@ -29,24 +31,23 @@ struct Matrix<'a> {
 
 impl Pointwise {
     /// `target [targets, pixels] = weight [targets, sources] x source [sources, pixels]`, for each
-    /// image and group; `transposed` swaps the axes of the weight and the roles of the channels.
+    /// image and group; `transposed` swaps the axes of the weight and the roles of the channels. Writes
+    /// every value of the target.
     pub(super) fn product(
         &self,
         transposed: bool,
         source: &[f32],
         weight: &[f32],
         bias: Option<&[f32]>,
-        target: &mut [f32],
+        shared: Shared,
     ) {
         let Self { batch, groups, inputs, outputs, pixels } = *self;
         let (sources, targets) = if transposed { (outputs, inputs) } else { (inputs, outputs) };
         assert_eq!(source.len(), batch * groups * sources * pixels, "source");
-        assert_eq!(target.len(), batch * groups * targets * pixels, "target");
         let threads = rayon::current_num_threads();
         let share = pixels.div_ceil(threads.div_ceil(batch * groups)).next_multiple_of(64);
         let part = share.min(PART).min(pixels);
         let parts = pixels.div_ceil(part);
-        let shared = Shared::new(target);
         (0..batch * groups * parts).into_par_iter().for_each(|task| {
             let (plane, first) = (task / parts, task % parts * part);
             let n = part.min(pixels - first);
@@ -56,7 +57,7 @@ impl Pointwise {
                 for (o, &b) in bias[group * targets..(group + 1) * targets].iter().enumerate() {
                     // SAFETY: pixels of this task alone; the slice ends here.
                     #[allow(unsafe_code)]
-                    unsafe { shared.part(start + o * pixels, n) }.fill(b);
+                    unsafe { shared.part(start + o * pixels, n) }.fill(MaybeUninit::new(b));
                 }
             }
             let weight = &weight[group * inputs * outputs..(group + 1) * inputs * outputs];

@@ -1,6 +1,8 @@
 //! The innermost loops: a tile of target channels by neighbouring positions stays in registers while
 //! all source channels and taps go by.
 
+use std::mem::MaybeUninit;
+
 use super::lanes::Lanes;
 
 /// Most target channels of a tile.
@@ -18,7 +20,7 @@ pub(crate) fn vectors(rows: usize, left: usize) -> usize {
     if rows <= 2 && left >= FLAT_VECTORS { FLAT_VECTORS } else { left.min(VECTORS) }
 }
 
-/// Memory that several threads write at different places.
+/// Memory that several threads write at different places; nothing reads it before.
 #[derive(Clone, Copy)]
 pub(crate) struct Shared {
     start: *mut f32,
@@ -37,6 +39,21 @@ impl Shared {
         Self { start: values.as_mut_ptr(), len: values.len() }
     }
 
+    /// The vector of `len` values that `write` sets.
+    ///
+    /// # Safety
+    /// `write` must set every one of them.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn written(len: usize, write: impl FnOnce(Self)) -> Vec<f32> {
+        let mut values: Vec<f32> = Vec::with_capacity(len);
+        write(Self { start: values.as_mut_ptr(), len });
+        // SAFETY: the contract above.
+        unsafe {
+            values.set_len(len);
+        }
+        values
+    }
+
     /// Where `count` values from `at` on begin.
     #[inline(always)]
     pub(crate) fn pointer(self, at: usize, count: usize) -> *mut f32 {
@@ -50,9 +67,9 @@ impl Shared {
     /// No other reference to these values may be alive, on any thread, and the slice must outlive it.
     #[allow(unsafe_code)]
     #[inline(always)]
-    pub(crate) unsafe fn part<'a>(self, at: usize, count: usize) -> &'a mut [f32] {
+    pub(crate) unsafe fn part<'a>(self, at: usize, count: usize) -> &'a mut [MaybeUninit<f32>] {
         // SAFETY: inside, by the assertion of `pointer`; alone, by the contract above.
-        unsafe { std::slice::from_raw_parts_mut(self.pointer(at, count), count) }
+        unsafe { std::slice::from_raw_parts_mut(self.pointer(at, count).cast(), count) }
     }
 }
 

@@ -114,11 +114,10 @@ impl Shifted<'_> {
         packed
     }
 
-    /// Writes every value of `target`.
-    pub(super) fn run<E: Element>(&self, source: &[f32], target: &mut [f32]) {
+    /// Writes every value of the target, which must hold one per target channel and position.
+    pub(super) fn run<E: Element>(&self, source: &[f32], shared: Shared) {
         let (source_volume, target_volume) = (self.source_volume(), self.target_volume());
         assert_eq!(source.len(), self.batch * self.groups * self.sources * source_volume, "source");
-        assert_eq!(target.len(), self.batch * self.groups * self.targets * target_volume, "target");
         let items = self.sources.div_ceil(E::CHANNELS);
         let rows = Rows::new(self.targets);
         let phases = self.phases();
@@ -135,7 +134,6 @@ impl Shifted<'_> {
         // Threads that would be idle take their own tiles of a band.
         let shares = (2 * threads).div_ceil(whole).min(rows.tiles());
         let tasks = whole * shares;
-        let shared = Shared::new(target);
         let task = |task: usize, room: &mut Room<E>| {
             let (share, task) = (task % shares, task / shares);
             let (band, task) = (bands[task % bands.len()], task / bands.len());

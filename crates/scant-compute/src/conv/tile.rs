@@ -1,5 +1,7 @@
 //! One band of a shifted convolution, tile by tile.
 
+use std::mem::MaybeUninit;
+
 use super::axis::Axis;
 use super::band::{Band, Layout};
 use super::lanes::{LaneKernel, Lanes};
@@ -202,27 +204,27 @@ struct Place {
 
 /// `out[step · i + r] = values[r · phase + i]`
 #[inline(always)]
-fn alternate(step: usize, values: &[f32], phase: usize, out: &mut [f32]) {
+fn alternate(step: usize, values: &[f32], phase: usize, out: &mut [MaybeUninit<f32>]) {
     match step {
         1 => {
             // A call of memcpy costs more than these few values.
             for (o, v) in out.iter_mut().zip(values) {
-                *o = *v;
+                o.write(*v);
             }
         }
         2 => {
             let (even, odd) = (values, &values[phase..]);
             let (pairs, rest) = out.as_chunks_mut::<2>();
             for ((pair, &e), &o) in pairs.iter_mut().zip(even).zip(odd) {
-                *pair = [e, o];
+                *pair = [e, o].map(MaybeUninit::new);
             }
             if let [last] = rest {
-                *last = even[pairs.len()];
+                last.write(even[pairs.len()]);
             }
         }
         _ => {
             for (i, o) in out.iter_mut().enumerate() {
-                *o = values[i % step * phase + i / step];
+                o.write(values[i % step * phase + i / step]);
             }
         }
     }

@@ -110,31 +110,34 @@ impl Transposed {
     }
 }
 
-/// Sets `y` to the transposed convolution of `x`. Shapes as in [`Transposed`].
+/// The transposed convolution of `x`. Shapes as in [`Transposed`].
 ///
 /// # Panics
 /// When the lengths do not fit, or as [`Transposed::output`].
-pub fn forward(t: &Transposed, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+#[must_use]
+pub fn forward(t: &Transposed, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     if let Some(bias) = bias {
         assert_eq!(bias.len(), t.outputs, "one bias per output channel is needed");
     }
-    super::back(&t.adjoint(), x, weight, bias, y);
+    super::back(&t.adjoint(), x, weight, bias)
 }
 
-/// Sets `dx` to the gradient of the input, given that of the output.
+/// The gradient of the input, given that of the output.
 ///
 /// # Panics
 /// As [`forward`].
-pub fn input_gradient(t: &Transposed, dy: &[f32], weight: &[f32], dx: &mut [f32]) {
-    super::forward(&t.adjoint(), dy, weight, None, dx);
+#[must_use]
+pub fn input_gradient(t: &Transposed, dy: &[f32], weight: &[f32]) -> Vec<f32> {
+    super::forward(&t.adjoint(), dy, weight, None)
 }
 
-/// Sets `dw` to the gradient of the weight.
+/// The gradient of the weight.
 ///
 /// # Panics
 /// As [`forward`].
-pub fn weight_gradient(t: &Transposed, x: &[f32], dy: &[f32], dw: &mut [f32]) {
-    super::weight_gradient(&t.adjoint(), dy, x, dw);
+#[must_use]
+pub fn weight_gradient(t: &Transposed, x: &[f32], dy: &[f32]) -> Vec<f32> {
+    super::weight_gradient(&t.adjoint(), dy, x)
 }
 
 #[cfg(test)]

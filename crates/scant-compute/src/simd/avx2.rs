@@ -125,6 +125,37 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn pack_pairs(low: Self::V, high: Self::V) -> Self::V {
+        unsafe {
+            let low = _mm256_srli_epi32::<16>(rounded(low));
+            let high = _mm256_and_si256(rounded(high), _mm256_set1_epi32(HIGH));
+            _mm256_castsi256_ps(_mm256_or_si256(low, high))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_pairs(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        unsafe {
+            let (a, b) = (_mm256_castps_si256(a), _mm256_castps_si256(b));
+            let mask = _mm256_set1_epi32(HIGH);
+            let (al, bl) = (_mm256_slli_epi32::<16>(a), _mm256_slli_epi32::<16>(b));
+            let (ah, bh) = (_mm256_and_si256(a, mask), _mm256_and_si256(b, mask));
+            let c = _mm256_fmadd_ps(_mm256_castsi256_ps(al), _mm256_castsi256_ps(bl), c);
+            _mm256_fmadd_ps(_mm256_castsi256_ps(ah), _mm256_castsi256_ps(bh), c)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_halves(p: *mut f32, v: Self::V) {
+        unsafe {
+            let v = _mm256_srli_epi32::<16>(rounded(v));
+            let halves =
+                _mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
+            _mm_storeu_si128(p.cast(), halves);
+        }
+    }
+
+    #[inline(always)]
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         unsafe {
             for c in [0, 4] {
@@ -154,5 +185,22 @@ unsafe fn transpose4(v: [__m256; 4]) -> [__m256; 4] {
             _mm256_shuffle_ps::<0x44>(b, d),
             _mm256_shuffle_ps::<0xEE>(b, d),
         ]
+    }
+}
+
+/// The bits of the upper half of a lane.
+const HIGH: i32 = 0xFFFF_0000_u32 as i32;
+
+/// Rounded to bfloat16 in the upper half of each lane (the lower is arbitrary); a NaN stays one.
+#[inline(always)]
+unsafe fn rounded(v: __m256) -> __m256i {
+    unsafe {
+        let bits = _mm256_castps_si256(v);
+        let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+        let up = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF));
+        let nearest = _mm256_castsi256_ps(_mm256_add_epi32(bits, up));
+        let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x0040_0000));
+        let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(v, v);
+        _mm256_castps_si256(_mm256_blendv_ps(nearest, _mm256_castsi256_ps(quiet), nan))
     }
 }

@@ -6,11 +6,11 @@ use std::arch::x86_64::*;
 
 use super::Simd;
 
-/// AVX-512 F, BW, DQ and VL.
+/// AVX-512 F, BW, DQ and VL; with `BF16`, its instructions for bfloat16 too.
 #[derive(Debug, Clone, Copy)]
-pub struct Avx512;
+pub struct Avx512<const BF16: bool>;
 
-impl Simd for Avx512 {
+impl<const BF16: bool> Simd for Avx512<BF16> {
     const LANES: usize = 16;
     const REGISTERS: usize = 32;
     type V = __m512;
@@ -120,6 +120,39 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn pack_pairs(low: Self::V, high: Self::V) -> Self::V {
+        unsafe {
+            let low = _mm512_srli_epi32::<16>(rounded::<BF16>(low));
+            let high = _mm512_and_si512(rounded::<BF16>(high), _mm512_set1_epi32(HIGH));
+            _mm512_castsi512_ps(_mm512_or_si512(low, high))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_pairs(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        unsafe {
+            let (a, b) = (_mm512_castps_si512(a), _mm512_castps_si512(b));
+            if BF16 {
+                let (a, b) = (std::mem::transmute(a), std::mem::transmute(b));
+                return _mm512_dpbf16_ps(c, a, b);
+            }
+            let mask = _mm512_set1_epi32(HIGH);
+            let (al, bl) = (_mm512_slli_epi32::<16>(a), _mm512_slli_epi32::<16>(b));
+            let (ah, bh) = (_mm512_and_si512(a, mask), _mm512_and_si512(b, mask));
+            let c = _mm512_fmadd_ps(_mm512_castsi512_ps(al), _mm512_castsi512_ps(bl), c);
+            _mm512_fmadd_ps(_mm512_castsi512_ps(ah), _mm512_castsi512_ps(bh), c)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_halves(p: *mut f32, v: Self::V) {
+        unsafe {
+            let halves = _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded::<BF16>(v)));
+            _mm256_storeu_si256(p.cast(), halves);
+        }
+    }
+
+    #[inline(always)]
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         unsafe {
             for c in [0, 4, 8, 12] {
@@ -165,5 +198,24 @@ unsafe fn transpose4(v: [__m512; 4]) -> [__m512; 4] {
             _mm512_shuffle_ps::<0x44>(b, d),
             _mm512_shuffle_ps::<0xEE>(b, d),
         ]
+    }
+}
+
+/// The bits of the upper half of a lane.
+const HIGH: i32 = 0xFFFF_0000_u32 as i32;
+
+/// Rounded to bfloat16 in the upper half of each lane (the lower is arbitrary); a NaN stays one.
+#[inline(always)]
+unsafe fn rounded<const BF16: bool>(v: __m512) -> __m512i {
+    unsafe {
+        if BF16 {
+            let halves: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(v));
+            return _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves));
+        }
+        let bits = _mm512_castps_si512(v);
+        let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+        let nearest = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
+        let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+        _mm512_mask_or_epi32(nearest, nan, bits, _mm512_set1_epi32(0x0040_0000))
     }
 }

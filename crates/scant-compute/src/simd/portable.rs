@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::Simd;
+use crate::bf16::round;
 
 /// Loops over arrays of eight, which the compiler vectorises as far as the target allows.
 #[derive(Debug, Clone, Copy)]
@@ -103,6 +104,28 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn shift_in(v: Self::V, next: f32) -> Self::V {
         std::array::from_fn(|i| if i + 1 < LANES { v[i + 1] } else { next })
+    }
+
+    #[inline(always)]
+    unsafe fn pack_pairs(low: Self::V, high: Self::V) -> Self::V {
+        zip(low, high, |a, b| f32::from_bits(u32::from(round(a)) | u32::from(round(b)) << 16))
+    }
+
+    #[inline(always)]
+    unsafe fn dot_pairs(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        let low = |v: f32| f32::from_bits(v.to_bits() << 16);
+        let high = |v: f32| f32::from_bits(v.to_bits() & 0xFFFF_0000);
+        let products = zip(a, b, |a, b| low(a) * low(b) + high(a) * high(b));
+        zip(products, c, |p, c| p + c)
+    }
+
+    #[inline(always)]
+    unsafe fn store_halves(p: *mut f32, v: Self::V) {
+        for (i, pair) in v.as_chunks::<2>().0.iter().enumerate() {
+            let bits = u32::from(round(pair[0])) | u32::from(round(pair[1])) << 16;
+            // SAFETY: the caller has room for half as many values.
+            unsafe { p.add(i).write_unaligned(f32::from_bits(bits)) };
+        }
     }
 
     #[inline(always)]

@@ -1,6 +1,7 @@
 #![allow(unsafe_code)]
 
 use super::*;
+use crate::bf16::{round, rounded};
 use crate::testing::noise;
 
 struct Shuffles;
@@ -16,6 +17,8 @@ impl Kernel for Shuffles {
         let mut chosen = vec![0.0; n];
         let mut twice = [vec![0.0; n], vec![0.0; n]];
         let mut pairs = vec![0.0; 2 * n];
+        let [mut packed, mut dots, mut nans] = [(); 3].map(|()| vec![0.0_f32; n]);
+        let mut halves = vec![0.0_f32; n / 2];
         let mut shifted = vec![0.0; n];
         let square = noise(4, n * (n + 3));
         let mut turned = vec![0.0; n * (n + 5)];
@@ -33,10 +36,25 @@ impl Kernel for Shuffles {
                 S::store(twice.as_mut_ptr(), S::load_twice(values.as_ptr(), phase));
             }
             S::interleave2(pairs.as_mut_ptr(), a, b);
+            S::store(packed.as_mut_ptr(), S::pack_pairs(a, b));
+            S::store_halves(halves.as_mut_ptr(), a);
+            let dot = S::dot_pairs(S::pack_pairs(a, b), S::pack_pairs(b, b), S::splat(0.5));
+            S::store(dots.as_mut_ptr(), dot);
+            let nan = S::pack_pairs(S::splat(f32::from_bits(0x7FFF_FFFF)), a);
+            S::store(nans.as_mut_ptr(), nan);
             S::store(shifted.as_mut_ptr(), S::shift_in(S::load(values.as_ptr()), 7.0));
             S::sum(S::load(values.as_ptr()))
         };
+        let pair = |a: f32, b: f32| u32::from(round(a)) | u32::from(round(b)) << 16;
         for l in 0..n {
+            let (a, b) = (values[l], values[n + l]);
+            assert_eq!(packed[l].to_bits(), pair(a, b));
+            let want = 0.5 + rounded(a) * rounded(b) + rounded(b) * rounded(b);
+            assert!((dots[l] - want).abs() < 1e-6, "{} for {want}", dots[l]);
+            assert!(f32::from_bits(nans[l].to_bits() << 16).is_nan());
+            if l % 2 == 0 {
+                assert_eq!(halves[l / 2].to_bits(), pair(a, values[l + 1]));
+            }
             assert_eq!((pairs[2 * l], pairs[2 * l + 1]), (values[l], values[n + l]));
             assert_eq!((twice[0][l], twice[1][l]), (values[l / 2], values[l.div_ceil(2)]));
             assert_eq!(chosen[l], if values[l] > 0.0 { values[n + l] } else { 9.0 });
@@ -64,6 +82,9 @@ fn shuffles_of_every_instruction_set() {
         }
         if Level::best() >= Level::Avx512 {
             run_avx512(Shuffles);
+        }
+        if is_x86_feature_detected!("avx512bf16") && Level::best() >= Level::Avx512 {
+            run_avx512_bf16(Shuffles);
         }
     }
 }

@@ -8,8 +8,9 @@ use super::filter::PanelGradient;
 use super::product::Product;
 use super::source::Source;
 use super::tiles::{Grid, Scratch};
-use super::{POINTS, Shared, Sizes};
+use super::{POINTS, Shared, Sizes, transform};
 use crate::aligned::Aligned;
+use crate::bf16::Precision;
 use crate::simd::{self, Kernel, MAX_LANES, Simd};
 
 /// Output channels whose points are multiplied at once.
@@ -34,11 +35,16 @@ const KEPT: usize = 10 << 20;
 pub fn weight_gradient(s: Sizes, x: &[f32], dy: &[f32]) -> Vec<f32> {
     assert_eq!(x.len(), s.batch * s.inputs * s.area(), "the image does not fit");
     assert_eq!(dy.len(), s.batch * s.outputs * s.area(), "the gradient does not fit");
-    gradient(s, &s.plain(x, s.inputs), &s.plain(dy, s.outputs))
+    gradient(s, &s.plain(x, s.inputs), &s.plain(dy, s.outputs), Precision::Single)
 }
 
 /// [`weight_gradient`] of what `x` and `dy` read.
-pub(super) fn gradient<X: Source, Y: Source>(s: Sizes, x: &X, dy: &Y) -> Vec<f32> {
+pub(super) fn gradient<X: Source, Y: Source>(
+    s: Sizes,
+    x: &X,
+    dy: &Y,
+    precision: Precision,
+) -> Vec<f32> {
     let mut dw = vec![0.0; s.outputs * s.inputs * 9];
     if dw.is_empty() || s.batch * s.area() == 0 {
         return dw;
@@ -46,7 +52,8 @@ pub(super) fn gradient<X: Source, Y: Source>(s: Sizes, x: &X, dy: &Y) -> Vec<f32
     let grid = s.grid();
     let tiles = grid.tiles();
     let width = s.inputs.next_multiple_of(MAX_LANES);
-    let job = Job { s, grid, x, dy, tiles, width };
+    let pairs = precision == Precision::Bfloat16;
+    let job = Job { s, grid, x, dy, tiles, width, pairs };
     let threads = rayon::current_num_threads();
     let blocks = tiles.div_ceil(BLOCK);
     if 4 * blocks * job.points_len() <= KEPT || blocks < 2 * threads {
@@ -66,12 +73,18 @@ struct Job<'a, X, Y> {
     tiles: usize,
     /// Input channels in whole vectors.
     width: usize,
+    /// Whether points are kept as pairs of bfloat16, of neighbouring tiles.
+    pairs: bool,
 }
 
 impl<X: Source, Y: Source> Job<'_, X, Y> {
     /// From one point of a block of the image to the next.
     fn point(&self) -> usize {
-        BLOCK * self.width + GAP
+        BLOCK / if self.pairs { 2 } else { 1 } * self.width + GAP
+    }
+
+    fn run<K: Kernel>(&self, kernel: K) -> K::Output {
+        if self.pairs { simd::dispatch_bf16(kernel) } else { simd::dispatch(kernel) }
     }
 
     /// Points of the image of a block.
@@ -87,7 +100,7 @@ impl<X: Source, Y: Source> Job<'_, X, Y> {
             let mut points = Aligned::take(self.points_len());
             let mut room = Room::new();
             for block in part * blocks / threads..(part + 1) * blocks / threads {
-                simd::dispatch(Gather {
+                self.run(Gather {
                     job: self,
                     block,
                     channels: 0..self.width,
@@ -100,7 +113,7 @@ impl<X: Source, Y: Source> Job<'_, X, Y> {
                         rows,
                         begin: block == part * blocks / threads,
                     };
-                    simd::dispatch(Multiply {
+                    self.run(Multiply {
                         job: self,
                         block,
                         outputs: first,
@@ -147,7 +160,7 @@ impl<X: Source, Y: Source> Job<'_, X, Y> {
             #[allow(unsafe_code)]
             let points =
                 unsafe { std::slice::from_raw_parts_mut(shared.pointer().add(block * size), size) };
-            simd::dispatch(Gather { job: self, block, channels, points });
+            self.run(Gather { job: self, block, channels, points });
         });
         let (inputs, width) = (self.s.inputs, self.width);
         // As many channels at once as give every thread some, in whole register tiles.
@@ -159,7 +172,7 @@ impl<X: Source, Y: Source> Job<'_, X, Y> {
             |(sums, room), (i, out)| {
                 for (block, points) in points.chunks_exact(size).enumerate() {
                     let to = Target { sums, first: 0, rows, begin: block == 0 };
-                    simd::dispatch(Multiply {
+                    self.run(Multiply {
                         job: self,
                         block,
                         outputs: i * rows,
@@ -194,7 +207,7 @@ impl Room {
     }
 }
 
-/// Transforms the image tiles of a block to `points` `[POINTS, tiles, channels]`.
+/// Transforms the image tiles of a block to `points` `[POINTS, tiles (in pairs), channels]`.
 struct Gather<'a, X, Y> {
     job: &'a Job<'a, X, Y>,
     block: usize,
@@ -215,6 +228,7 @@ impl<X: Source, Y: Source> Kernel for Gather<'_, X, Y> {
         // [POINTS, channels of a vector, tiles of a vector]
         let mut staged = Aligned::take(POINTS * (S::LANES * S::LANES + GAP));
         let stage = S::LANES * S::LANES + GAP;
+        let mut square = Aligned::take(S::LANES * S::LANES);
         let spans = job.grid.spans(first, count, S::LANES);
         for channel in channels.step_by(S::LANES) {
             for (lane, &span) in (0..count).step_by(S::LANES).zip(&spans) {
@@ -242,9 +256,19 @@ impl<X: Source, Y: Source> Kernel for Gather<'_, X, Y> {
                     }
                     for p in 0..POINTS {
                         let from = staged.as_ptr().add(p * stage);
-                        let to =
-                            points.as_mut_ptr().add(p * job.point() + lane * job.width + channel);
-                        S::transpose(from, S::LANES, to, job.width);
+                        let to = points.as_mut_ptr().add(p * job.point() + channel);
+                        if !job.pairs {
+                            S::transpose(from, S::LANES, to.add(lane * job.width), job.width);
+                            continue;
+                        }
+                        let turned = square.as_mut_ptr();
+                        S::transpose(from, S::LANES, turned, S::LANES);
+                        for tile in (0..S::LANES).step_by(2) {
+                            let [low, high] =
+                                transform::load::<S, 2>(turned.add(tile * S::LANES), S::LANES);
+                            let row = (lane + tile) / 2;
+                            S::store(to.add(row * job.width), S::pack_pairs(low, high));
+                        }
                     }
                 }
             }
@@ -284,23 +308,30 @@ impl<X: Source, Y: Source> Kernel for Multiply<'_, X, Y> {
         assert!(points.len() == job.points_len() && to.sums.len() == POINTS * to.rows * width);
         assert!(rows % 8 == 0 && room.gradients.len() == POINTS * GRADIENT_POINT);
         let spans = job.grid.spans(first, count, S::LANES);
+        let mut staged = Aligned::take(POINTS * S::LANES);
         for row in 0..rows {
             for (lane, &span) in (0..count).step_by(S::LANES).zip(&spans) {
                 // SAFETY: rows and lanes lie within a point of GRADIENT_POINT values.
                 #[allow(unsafe_code)]
                 unsafe {
-                    let out = room.gradients.as_mut_ptr().add(row * tiles + lane);
+                    let step = if job.pairs { lane / 2 } else { lane };
+                    let out = room.gradients.as_mut_ptr().add(row * tiles + step);
                     if outputs + row < job.s.outputs {
-                        let channel = outputs + row;
-                        let scratch = &mut room.scratch;
+                        let (channel, scratch) = (outputs + row, &mut room.scratch);
+                        let (to, stride) = if job.pairs {
+                            (staged.as_mut_ptr(), S::LANES)
+                        } else {
+                            (out, GRADIENT_POINT)
+                        };
                         job.grid.gather_gradient::<S, Y>(
-                            job.dy,
-                            channel,
-                            span,
-                            out,
-                            GRADIENT_POINT,
-                            scratch,
+                            job.dy, channel, span, to, stride, scratch,
                         );
+                        if job.pairs {
+                            for p in 0..POINTS {
+                                let v = S::load(to.add(p * S::LANES));
+                                S::store_halves(out.add(p * GRADIENT_POINT), v);
+                            }
+                        }
                     } else {
                         for p in 0..POINTS {
                             S::store(out.add(p * GRADIENT_POINT), S::splat(0.0));
@@ -317,7 +348,7 @@ impl<X: Source, Y: Source> Kernel for Multiply<'_, X, Y> {
                 let product = Product {
                     rows,
                     vectors: width / S::LANES,
-                    depth: count.next_multiple_of(S::LANES),
+                    depth: count.next_multiple_of(S::LANES) / if job.pairs { 2 } else { 1 },
                     a: room.gradients.as_ptr().add(p * GRADIENT_POINT),
                     a_row: tiles,
                     a_step: 1,
@@ -326,6 +357,7 @@ impl<X: Source, Y: Source> Kernel for Multiply<'_, X, Y> {
                     c: to.sums.as_mut_ptr().add((p * to.rows + to.first) * width),
                     c_row: width,
                     add: !to.begin,
+                    pairs: job.pairs,
                 };
                 product.run::<S>();
             }

@@ -4,6 +4,7 @@
 
 use super::product::PANEL;
 use super::{POINTS, transform};
+use crate::bf16::Precision;
 use crate::simd::{Kernel, MAX_LANES, Simd};
 
 /// Which way the convolution runs.
@@ -22,6 +23,7 @@ pub(super) struct Filters<'a> {
     pub(super) inputs: usize,
     pub(super) outputs: usize,
     pub(super) direction: Direction,
+    pub(super) precision: Precision,
 }
 
 impl Filters<'_> {
@@ -33,9 +35,20 @@ impl Filters<'_> {
         }
     }
 
+    /// Whether points are kept as pairs of bfloat16.
+    pub(super) fn pairs(&self) -> bool {
+        self.precision == Precision::Bfloat16
+    }
+
+    /// Depth of the products as it is kept: in pairs for bfloat16.
+    pub(super) fn kept_depth(&self) -> usize {
+        let depth = self.rows_and_depth().1;
+        if self.pairs() { depth.div_ceil(2) } else { depth }
+    }
+
     /// Values of one transformed panel.
     pub(super) fn panel_len(&self) -> usize {
-        POINTS * self.rows_and_depth().1 * PANEL
+        POINTS * self.kept_depth() * PANEL
     }
 
     /// Panels there are.
@@ -44,7 +57,8 @@ impl Filters<'_> {
     }
 }
 
-/// Transforms one panel of filters to `out` `[POINTS, depth, PANEL]`; rows beyond the last are zero.
+/// Transforms one panel of filters to `out` `[POINTS, kept depth, PANEL]`; rows beyond the last are
+/// zero.
 pub(super) struct Panel<'a> {
     pub(super) filters: Filters<'a>,
     pub(super) panel: usize,
@@ -65,6 +79,9 @@ impl Kernel for Panel<'_> {
             Direction::Forward => (9 * f.inputs, 9),
             Direction::Backward => (9, 9 * f.inputs),
         };
+        let (pairs, kept) = (f.pairs(), f.kept_depth());
+        // The points of the first of a pair, until the second is there.
+        let mut waiting = [[0.0_f32; PANEL]; POINTS];
         let mut taps = [[0.0_f32; PANEL]; 16];
         let mut square = [[0.0_f32; 16]; PANEL];
         for k in 0..depth {
@@ -100,9 +117,25 @@ impl Kernel for Panel<'_> {
                     }
                     for i in 0..6 {
                         let row = transform::filter::<S>(transform::column(&columns, i));
-                        let at = (6 * i * depth + k) * PANEL + lane;
-                        let out = self.out.as_mut_ptr().add(at);
-                        transform::store::<S, 6>(out, depth * PANEL, row);
+                        let point = kept * PANEL;
+                        let first = waiting.as_mut_ptr().cast::<f32>().add(6 * i * PANEL + lane);
+                        if !pairs {
+                            let out = self.out.as_mut_ptr().add(6 * i * point + k * PANEL + lane);
+                            transform::store::<S, 6>(out, point, row);
+                        } else if k % 2 == 0 && k + 1 < depth {
+                            transform::store::<S, 6>(first, PANEL, row);
+                        } else {
+                            let at = 6 * i * point + k / 2 * PANEL + lane;
+                            let before = transform::load::<S, 6>(first, PANEL);
+                            for (j, &v) in row.iter().enumerate() {
+                                // The last of an odd depth is paired with zero.
+                                let alone = k % 2 == 0;
+                                let (low, high) =
+                                    if alone { (v, S::splat(0.0)) } else { (before[j], v) };
+                                let out = self.out.as_mut_ptr().add(at + j * point);
+                                S::store(out, S::pack_pairs(low, high));
+                            }
+                        }
                     }
                 }
             }
@@ -147,7 +180,8 @@ impl Kernel for PanelGradient<'_> {
                     for i in 0..3 {
                         let row = transform::column(&columns, i);
                         let row = transform::filter_gradient::<S>(row);
-                        transform::store::<S, 3>(taps[3 * i].as_mut_ptr(), MAX_LANES, row);
+                        let to = taps.as_mut_ptr().cast::<f32>().add(3 * i * MAX_LANES);
+                        transform::store::<S, 3>(to, MAX_LANES, row);
                     }
                     for c in (0..9).step_by(S::LANES) {
                         let from = taps.as_ptr().cast::<f32>().add(c * MAX_LANES);

@@ -6,8 +6,9 @@ use super::filter::{Direction, Filters, Panel};
 use super::product::{PANEL, Product};
 use super::source::Source;
 use super::tiles::{Destination, Grid, Scratch, Sums};
-use super::{POINTS, Shared, Sizes};
+use super::{POINTS, Shared, Sizes, transform};
 use crate::aligned::Aligned;
+use crate::bf16::Precision;
 use crate::simd::{self, Kernel, MAX_LANES, Simd};
 
 /// Panels of output channels whose products are kept at once.
@@ -30,7 +31,7 @@ const KEPT: usize = 10 << 20;
 #[must_use]
 pub fn forward(s: Sizes, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     assert_eq!(x.len(), s.batch * s.inputs * s.area(), "the image does not fit");
-    let filters = filters(s, weight, Direction::Forward);
+    let filters = filters(s, weight, Direction::Forward, Precision::Single);
     convolve(s.grid(), &s.plain(x, s.inputs), filters, Output { bias, ..Output::PLAIN }).0
 }
 
@@ -44,13 +45,18 @@ pub fn forward(s: Sizes, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec
 #[must_use]
 pub fn input_gradient(s: Sizes, dy: &[f32], weight: &[f32]) -> Vec<f32> {
     assert_eq!(dy.len(), s.batch * s.outputs * s.area(), "the gradient does not fit");
-    let filters = filters(s, weight, Direction::Backward);
+    let filters = filters(s, weight, Direction::Backward, Precision::Single);
     convolve(s.grid(), &s.plain(dy, s.outputs), filters, Output::PLAIN).0
 }
 
-pub(super) fn filters(s: Sizes, weight: &[f32], direction: Direction) -> Filters<'_> {
+pub(super) fn filters(
+    s: Sizes,
+    weight: &[f32],
+    direction: Direction,
+    precision: Precision,
+) -> Filters<'_> {
     assert_eq!(weight.len(), s.outputs * s.inputs * 9, "the filters do not fit");
-    Filters { weight, inputs: s.inputs, outputs: s.outputs, direction }
+    Filters { weight, inputs: s.inputs, outputs: s.outputs, direction, precision }
 }
 
 /// Tiles of a block: as many as keep its points within a core's second-level cache.
@@ -113,7 +119,7 @@ pub(super) fn convolve<X: Source>(
         slope,
         block,
         tiles,
-        point: depth * block + GAP,
+        point: filters.kept_depth() * block + GAP,
         to: Destination {
             first: Shared(y.0.as_mut_ptr()),
             second: Shared(y.1.as_mut_ptr()),
@@ -172,15 +178,15 @@ impl<X: Source> Job<'_, X> {
         let panels = self.filters.panels();
         let mut transformed = Aligned::take(panels * len);
         transformed.par_chunks_exact_mut(len).enumerate().for_each(|(panel, out)| {
-            simd::dispatch(Panel { filters: self.filters, panel, out });
+            self.run(Panel { filters: self.filters, panel, out });
         });
         let room = || (Aligned::take(POINTS * self.point), Room::new(self.block));
         (0..blocks).into_par_iter().for_each_init(room, |(points, room), block| {
-            simd::dispatch(Gather { job: self, block, channels: 0..self.depth(), points });
+            self.run(Gather { job: self, block, channels: 0..self.depth(), points });
             for first in (0..panels).step_by(PANELS) {
                 let last = panels.min(first + PANELS);
                 let filters = &transformed[first * len..last * len];
-                simd::dispatch(Multiply {
+                self.run(Multiply {
                     job: self,
                     block,
                     panels: first..last,
@@ -197,30 +203,37 @@ impl<X: Source> Job<'_, X> {
         let size = POINTS * self.point;
         let mut points = Aligned::take(blocks * size);
         // Channels of a block are split too, where there are fewer blocks than threads.
-        let parts = (2 * rayon::current_num_threads()).div_ceil(blocks).min(self.depth());
+        let parts = (2 * rayon::current_num_threads()).div_ceil(blocks).min(self.depth().div_ceil(2));
         let shared = Shared(points.as_mut_ptr());
         (0..blocks * parts).into_par_iter().for_each(|i| {
             let (block, part) = (i / parts, i % parts);
-            let channels = part * self.depth() / parts..(part + 1) * self.depth() / parts;
+            // Whole pairs of channels.
+            let pairs = self.depth().div_ceil(2);
+            let end = self.depth().min((part + 1) * pairs / parts * 2);
+            let channels = part * pairs / parts * 2..end;
             // SAFETY: every item writes its own channels of its own block.
             #[allow(unsafe_code)]
             let points =
                 unsafe { std::slice::from_raw_parts_mut(shared.pointer().add(block * size), size) };
-            simd::dispatch(Gather { job: self, block, channels, points });
+            self.run(Gather { job: self, block, channels, points });
         });
         let len = self.filters.panel_len();
         let room = || (Aligned::take(len), Room::new(self.block));
         (0..self.filters.panels()).into_par_iter().for_each_init(room, |(filters, room), panel| {
-            simd::dispatch(Panel { filters: self.filters, panel, out: filters });
+            self.run(Panel { filters: self.filters, panel, out: filters });
             for (block, points) in points.chunks_exact(size).enumerate() {
                 let panels = panel..panel + 1;
-                simd::dispatch(Multiply { job: self, block, panels, filters, points, room });
+                self.run(Multiply { job: self, block, panels, filters, points, room });
             }
         });
     }
 
     fn depth(&self) -> usize {
         self.filters.rows_and_depth().1
+    }
+
+    fn run<K: Kernel>(&self, kernel: K) -> K::Output {
+        if self.filters.pairs() { simd::dispatch_bf16(kernel) } else { simd::dispatch(kernel) }
     }
 
     /// First tile of a block and how many it has.
@@ -243,7 +256,8 @@ impl Room {
     }
 }
 
-/// Transforms the tiles of a block to `points` `[POINTS, channels, tiles]`.
+/// Transforms the tiles of a block to `points` `[POINTS, kept depth, tiles]`; the channels begin with
+/// a whole pair.
 struct Gather<'a, X> {
     job: &'a Job<'a, X>,
     block: usize,
@@ -262,14 +276,61 @@ impl<X: Source> Kernel for Gather<'_, X> {
         assert!(points.len() == POINTS * job.point && channels.end <= depth);
         let mut scratch = Scratch::new();
         let spans = job.grid.spans(first, count, S::LANES);
-        for channel in channels {
+        if !job.filters.pairs() {
+            for channel in channels {
+                for (lane, &span) in (0..count).step_by(S::LANES).zip(&spans) {
+                    // SAFETY: channel and lanes lie within a point, which is depth * block long.
+                    #[allow(unsafe_code)]
+                    unsafe {
+                        let out = points.as_mut_ptr().add(channel * job.block + lane);
+                        let x = job.x;
+                        job.grid.gather_input::<S, X>(
+                            x,
+                            channel,
+                            span,
+                            out,
+                            job.point,
+                            &mut scratch,
+                        );
+                    }
+                }
+            }
+            return;
+        }
+        // Both channels of a pair, point by point.
+        let mut both = Aligned::take(POINTS * 2 * S::LANES);
+        for channel in channels.clone().step_by(2) {
             for (lane, &span) in (0..count).step_by(S::LANES).zip(&spans) {
-                // SAFETY: channel and lanes lie within a point, which is depth * block long.
+                // SAFETY: `both` holds two vectors per point; pair and lanes lie within a point, which
+                // is kept depth * block long.
                 #[allow(unsafe_code)]
                 unsafe {
-                    let out = points.as_mut_ptr().add(channel * job.block + lane);
-                    let x = job.x;
-                    job.grid.gather_input::<S, X>(x, channel, span, out, job.point, &mut scratch);
+                    let pair = both.as_mut_ptr();
+                    for c in 0..2 {
+                        let out = pair.add(c * S::LANES);
+                        if channel + c < channels.end {
+                            let (x, stride) = (job.x, 2 * S::LANES);
+                            let channel = channel + c;
+                            job.grid.gather_input::<S, X>(
+                                x,
+                                channel,
+                                span,
+                                out,
+                                stride,
+                                &mut scratch,
+                            );
+                        } else {
+                            for p in 0..POINTS {
+                                S::store(out.add(p * 2 * S::LANES), S::splat(0.0));
+                            }
+                        }
+                    }
+                    let out = points.as_mut_ptr().add(channel / 2 * job.block + lane);
+                    for p in 0..POINTS {
+                        let [low, high] =
+                            transform::load::<S, 2>(pair.add(p * 2 * S::LANES), S::LANES);
+                        S::store(out.add(p * job.point), S::pack_pairs(low, high));
+                    }
                 }
             }
         }
@@ -281,7 +342,7 @@ struct Multiply<'a, X> {
     job: &'a Job<'a, X>,
     block: usize,
     panels: std::ops::Range<usize>,
-    /// `[panels, POINTS, depth, PANEL]`
+    /// `[panels, POINTS, kept depth, PANEL]`
     filters: &'a [f32],
     points: &'a [f32],
     room: &'a mut Room,
@@ -294,7 +355,7 @@ impl<X: Source> Kernel for Multiply<'_, X> {
     fn run<S: Simd>(self) {
         let Self { job, block, panels, filters, points, room } = self;
         let (first, count) = job.tiles_of(block);
-        let (rows, depth) = job.filters.rows_and_depth();
+        let (rows, depth) = (job.filters.rows_and_depth().0, job.filters.kept_depth());
         let len = job.filters.panel_len();
         let stride = PANELS * PANEL * job.block + GAP;
         let vectors = count.div_ceil(S::LANES);
@@ -317,6 +378,7 @@ impl<X: Source> Kernel for Multiply<'_, X> {
                         c: room.products.as_mut_ptr().add(p * stride + i * PANEL * job.block),
                         c_row: job.block,
                         add: false,
+                        pairs: job.filters.pairs(),
                     };
                     product.run::<S>();
                 }

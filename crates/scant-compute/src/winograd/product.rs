@@ -23,6 +23,8 @@ pub(super) struct Product {
     pub(super) c: *mut f32,
     pub(super) c_row: usize,
     pub(super) add: bool,
+    /// Whether operands are pairs of bfloat16 along the depth, which counts pairs then.
+    pub(super) pairs: bool,
 }
 
 impl Product {
@@ -32,25 +34,26 @@ impl Product {
     #[inline(always)]
     pub(super) unsafe fn run<S: Simd>(&self) {
         unsafe {
-            if S::REGISTERS >= 32 {
-                self.bands::<S, 8>();
-            } else {
-                self.bands::<S, 4>();
+            match (S::REGISTERS >= 32, self.pairs) {
+                (true, false) => self.bands::<S, 8, false>(),
+                (true, true) => self.bands::<S, 8, true>(),
+                (false, false) => self.bands::<S, 4, false>(),
+                (false, true) => self.bands::<S, 4, true>(),
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn bands<S: Simd, const R: usize>(&self) {
+    unsafe fn bands<S: Simd, const R: usize, const P: bool>(&self) {
         unsafe {
             for row in (0..self.rows).step_by(R) {
                 let mut vector = 0;
                 while vector + 2 <= self.vectors {
-                    self.tile::<S, R, 2>(row, vector);
+                    self.tile::<S, R, 2, P>(row, vector);
                     vector += 2;
                 }
                 if vector < self.vectors {
-                    self.tile::<S, R, 1>(row, vector);
+                    self.tile::<S, R, 1, P>(row, vector);
                 }
             }
         }
@@ -58,7 +61,11 @@ impl Product {
 
     /// R rows by N vectors, kept in registers over the whole depth.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const R: usize, const N: usize>(&self, row: usize, vector: usize) {
+    unsafe fn tile<S: Simd, const R: usize, const N: usize, const P: bool>(
+        &self,
+        row: usize,
+        vector: usize,
+    ) {
         unsafe {
             let mut a = self.a.add(row * self.a_row);
             let mut b = self.b.add(vector * S::LANES);
@@ -76,7 +83,11 @@ impl Product {
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let left = S::splat(*a.add(r * self.a_row));
                     for (sum, &column) in sums.iter_mut().zip(&columns) {
-                        *sum = S::fma(left, column, *sum);
+                        *sum = if P {
+                            S::dot_pairs(left, column, *sum)
+                        } else {
+                            S::fma(left, column, *sum)
+                        };
                     }
                 }
                 a = a.wrapping_add(self.a_step);

@@ -61,6 +61,32 @@ fn check(s: Sizes, seed: u64) {
     }
 }
 
+/// With points rounded to bfloat16: the error that eight bits leave after the transforms.
+fn check_bf16(s: Sizes, seed: u64) {
+    let x = noise(seed, s.batch * s.inputs * s.area());
+    let weight = noise(seed + 1, s.outputs * s.inputs * 9);
+    let dy = noise(seed + 3, s.batch * s.outputs * s.area());
+    let want = literal(s, &x, &weight, &vec![0.0; s.outputs], &dy);
+    let (image, gradient, half) = (Pixels::Plain(&x), Pixels::Plain(&dy), Precision::Bfloat16);
+    let got = [
+        forward_with_statistics(s, image, &weight, None, half).0,
+        input_gradient_of(s, gradient, &weight, image, half).0,
+        weight_gradient_of(s, image, gradient, half),
+    ];
+    for (name, (got, want)) in ["y", "dx", "dw"].iter().zip(got.iter().zip(&want)) {
+        let error = relative_error(got, want);
+        assert!((1e-4..=0.03).contains(&error), "{name} of {s:?}: {error:e}");
+    }
+}
+
+#[test]
+fn points_in_bfloat16() {
+    check_bf16(Sizes { batch: 1, inputs: 3, outputs: 5, rows: 70, columns: 133 }, 1);
+    check_bf16(Sizes { batch: 2, inputs: 17, outputs: 33, rows: 64, columns: 64 }, 2);
+    check_bf16(Sizes { batch: 2, inputs: 130, outputs: 150, rows: 8, columns: 8 }, 5);
+    check_bf16(Sizes { batch: 3, inputs: 7, outputs: 64, rows: 5, columns: 3 }, 7);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]

@@ -139,3 +139,28 @@ fn doubled_and_joined_inputs_equal_written_out_ones() {
         [[2, 3, 10, 18], [2, 2, 10, 18]],
     );
 }
+
+#[test]
+fn the_precision_of_the_graph_is_kept_for_its_gradients() {
+    use crate::{Precision, with_precision};
+    let device = Device::flex().autodiff();
+    device.seed(10);
+    let x = random([1, 8, 16, 70], &device);
+    let convs = [conv(8, 9, &device), conv(9, 5, &device)];
+    let weights = random([1, 5, 16, 70], &device).detach();
+    let run = |precision| {
+        let input = ConvInput::Plain(x.clone());
+        let (y, _) = with_precision(precision, || conv_norm_twice(input, convs.clone(), SET));
+        // Outside: the precision is that of the thread no more.
+        let grads = (y.clone() * weights.clone()).sum().backward();
+        (y.inner(), convs[1].weight.grad(&grads).expect("the weight has a gradient"))
+    };
+    let (single, half) = (run(Precision::Single), run(Precision::Bfloat16));
+    let far = |a: Tensor<4>, b: Tensor<4>| {
+        let norm = |t: Tensor<4>| t.powf_scalar(2.0).sum().sqrt().into_scalar::<f32>();
+        norm(a.clone() - b) / norm(a)
+    };
+    for error in [far(single.0, half.0), far(single.1, half.1)] {
+        assert!((1e-3..0.1).contains(&error), "{error:e}");
+    }
+}

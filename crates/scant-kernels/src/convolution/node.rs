@@ -41,24 +41,24 @@ impl Layer {
         }
     }
 
-    fn forward(&self, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+    fn forward(&self, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
         match self {
-            Self::Plain(g) => conv::forward(g, x, weight, bias, y),
-            Self::Transposed(t) => transposed::forward(t, x, weight, bias, y),
+            Self::Plain(g) => conv::forward(g, x, weight, bias),
+            Self::Transposed(t) => transposed::forward(t, x, weight, bias),
         }
     }
 
-    fn input_gradient(&self, dy: &[f32], weight: &[f32], dx: &mut [f32]) {
+    fn input_gradient(&self, dy: &[f32], weight: &[f32]) -> Vec<f32> {
         match self {
-            Self::Plain(g) => conv::input_gradient(g, dy, weight, dx),
-            Self::Transposed(t) => transposed::input_gradient(t, dy, weight, dx),
+            Self::Plain(g) => conv::input_gradient(g, dy, weight),
+            Self::Transposed(t) => transposed::input_gradient(t, dy, weight),
         }
     }
 
-    fn weight_gradient(&self, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    fn weight_gradient(&self, x: &[f32], dy: &[f32]) -> Vec<f32> {
         match self {
-            Self::Plain(g) => conv::weight_gradient(g, x, dy, dw),
-            Self::Transposed(t) => transposed::weight_gradient(t, x, dy, dw),
+            Self::Plain(g) => conv::weight_gradient(g, x, dy),
+            Self::Transposed(t) => transposed::weight_gradient(t, x, dy),
         }
     }
 }
@@ -103,10 +103,7 @@ pub(crate) trait Convolve: Backend {
     fn convolution_bias_gradient(dy: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
-/// A tensor whose values `fill` sets.
-fn filled(shape: Vec<usize>, fill: impl FnOnce(&mut [f32])) -> FlexTensor {
-    let mut values = vec![0.0; shape.iter().product()];
-    fill(&mut values);
+fn tensor(values: Vec<f32>, shape: Vec<usize>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }
 
@@ -121,9 +118,8 @@ impl Convolve for Flex {
         layer: Layer,
     ) -> FloatTensor<Self> {
         let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
-        filled(layer.output_shape(rank(&x)), |y| {
-            layer.forward(x.storage(), weight.storage(), None, y);
-        })
+        let y = layer.forward(x.storage(), weight.storage(), None);
+        tensor(y, layer.output_shape(rank(&x)))
     }
 
     fn convolution_with_bias(
@@ -133,9 +129,8 @@ impl Convolve for Flex {
         layer: Layer,
     ) -> FloatTensor<Self> {
         let (x, weight, bias) = (x.to_contiguous(), weight.to_contiguous(), bias.to_contiguous());
-        filled(layer.output_shape(rank(&x)), |y| {
-            layer.forward(x.storage(), weight.storage(), Some(bias.storage()), y);
-        })
+        let y = layer.forward(x.storage(), weight.storage(), Some(bias.storage()));
+        tensor(y, layer.output_shape(rank(&x)))
     }
 
     fn convolution_input_gradient(
@@ -144,9 +139,8 @@ impl Convolve for Flex {
         layer: Layer,
     ) -> FloatTensor<Self> {
         let (dy, weight) = (dy.to_contiguous(), weight.to_contiguous());
-        filled(layer.input_shape(rank(&dy)), |dx| {
-            layer.input_gradient(dy.storage(), weight.storage(), dx);
-        })
+        let dx = layer.input_gradient(dy.storage(), weight.storage());
+        tensor(dx, layer.input_shape(rank(&dy)))
     }
 
     fn convolution_weight_gradient(
@@ -155,15 +149,14 @@ impl Convolve for Flex {
         layer: Layer,
     ) -> FloatTensor<Self> {
         let (x, dy) = (x.to_contiguous(), dy.to_contiguous());
-        filled(layer.weight_shape(rank(&x)), |dw| {
-            layer.weight_gradient(x.storage(), dy.storage(), dw);
-        })
+        let dw = layer.weight_gradient(x.storage(), dy.storage());
+        tensor(dw, layer.weight_shape(rank(&x)))
     }
 
     fn convolution_bias_gradient(dy: FloatTensor<Self>) -> FloatTensor<Self> {
         let dy = dy.to_contiguous();
         let (batch, channels) = (dy.layout().shape()[0], dy.layout().shape()[1]);
-        filled(vec![channels], |db| conv::bias_gradient(batch, dy.storage(), db))
+        tensor(conv::bias_gradient(batch, channels, dy.storage()), vec![channels])
     }
 }
 

@@ -3,6 +3,7 @@
 use burn::tensor::{Device, TensorData};
 
 use super::*;
+use crate::{Precision, with_precision};
 
 fn noise(seed: u64, count: usize) -> Vec<f32> {
     let mut z = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -97,6 +98,7 @@ fn convolutions_of_images_agree_with_burn() {
     agree2([2, 4, 8, 9], [6, 2, 3, 2], ConvOptions { groups: 2, dilation: [2, 1], ..plain });
     agree2([2, 4, 7, 6], [4, 1, 3, 3], ConvOptions { groups: 4, padding: [1; 2], ..plain });
     agree2([1, 3, 9, 20], [3, 1, 5, 5], ConvOptions { groups: 3, padding: [2; 2], ..plain });
+    agree2([2, 18, 13, 9], [17, 18, 3, 3], ConvOptions { padding: [1; 2], ..plain });
 }
 
 #[test]
@@ -148,21 +150,29 @@ fn transposed_convolutions_of_volumes_agree_with_burn() {
 }
 
 #[test]
-fn rounding_to_bfloat16_is_followed() {
-    let o = ConvOptions::<2> { precision: Precision::Bfloat16, ..Default::default() };
-    let device = Device::flex();
+fn rounding_to_bfloat16_is_followed_also_by_gradients() {
+    let o = ConvOptions::<2>::default();
+    let device = Device::flex().autodiff();
     let one = |v: f32| Tensor::<4>::from_data(TensorData::new(vec![v], [1, 1, 1, 1]), &device);
     // 1 + 1/512 rounds to 1.
-    let y = conv2d(one(1.0 + 1.0 / 512.0), one(3.0), None, o);
+    let x = one(1.0 + 1.0 / 512.0);
+    let weight = one(3.0).require_grad();
+    let y = with_precision(Precision::Bfloat16, || conv2d(x.clone(), weight.clone(), None, o));
     assert_eq!(values(&y), [3.0]);
-    agree(
-        |x, w, b| conv2d(x, w, b, o),
-        |x, w, b| module::conv2d(x, w, b, o.burn()),
-        [2, 5, 9, 8],
-        [4, 5, 3, 3],
-        4,
-        6e-3,
-    );
+    // Outside of the scope by now.
+    let grads = y.backward();
+    assert_eq!(values(&weight.grad(&grads).unwrap()), [1.0]);
+    assert_eq!(values(&conv2d(x, one(3.0), None, o)), [3.0 + 3.0 / 512.0]);
+    for (x, weight) in [([2, 5, 9, 8], [4, 5, 3, 3]), ([1, 16, 9, 8], [16, 16, 3, 3])] {
+        agree(
+            |x, w, b| with_precision(Precision::Bfloat16, || conv2d(x, w, b, o)),
+            |x, w, b| module::conv2d(x, w, b, o.burn()),
+            x,
+            weight,
+            weight[0],
+            6e-3,
+        );
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
+use scant_kernels::{ConvOptions, conv2d};
 
 /// Square convolution of odd size, stride one, zero padding, with bias. Parameters are named as in
 /// PyTorch's `Conv2d`.
@@ -29,7 +30,10 @@ impl Conv {
     /// - output: `[B, output, H, W]`
     #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        scant_kernels::conv2d_same(x, self.weight.val(), self.bias.val())
+        let weight = self.weight.val();
+        let [_, _, rows, columns] = weight.dims();
+        let options = ConvOptions { padding: [rows / 2, columns / 2], ..ConvOptions::default() };
+        conv2d(x, weight, Some(self.bias.val()), options)
     }
 
     /// Weight `[output, input, k, k]` and bias `[output]`.

@@ -1,9 +1,10 @@
-//! The operators of `scant-kernels`, one by one.
+//! The operators of `scant-kernels`, one by one. Those that only exist on the CPU (`conv_norm`,
+//! `attention_gate`) are chosen by the blocks of a network: see `network`.
 
 use burn::tensor::{Device, Tensor};
 use scant_kernels::{
-    ConvOptions, ConvTransposeOptions, Terms, avg_pool2d, avg_pool3d, conv_transpose2d,
-    conv_transpose3d, conv2d, conv2d_same, conv3d, masked_sums, max_pool2d, max_pool3d,
+    ConvOptions, ConvTransposeOptions, NormActivation, Terms, avg_pool2d, avg_pool3d, batch_norm,
+    conv_transpose2d, conv_transpose3d, conv2d, conv3d, masked_sums, max_pool2d, max_pool3d,
     segmentation_sums, tap, upsample_bilinear2d, upsample_nearest2d, upsample_nearest3d,
     upsample_trilinear3d,
 };
@@ -51,8 +52,9 @@ fn convolutions_that_keep_the_size() {
         ([3, 1, 7, 6], [1, 1, 5, 5]),
         ([1, 16, 20, 24], [32, 16, 3, 3]),
     ] {
-        let what = format!("conv2d_same {x:?} {weight:?}");
-        layer(&what, x, weight, weight[0], conv2d_same);
+        let o = ConvOptions { padding: [weight[2] / 2; 2], ..ConvOptions::default() };
+        let what = format!("conv2d {x:?} {weight:?}, size kept");
+        layer(&what, x, weight, weight[0], |x, w, b| conv2d(x, w, Some(b), o));
     }
 }
 
@@ -96,6 +98,33 @@ fn transposed_convolutions() {
     layer("conv_transpose3d", [1, 3, 2, 3, 4], [3, 2, 2, 2, 2], 2, |x, w, b| {
         conv_transpose3d(x, w, Some(b), o)
     });
+}
+
+fn normalised<const D: usize>(shape: [usize; D], slope: f64) {
+    let set = NormActivation { epsilon: 1e-5, slope };
+    compare(&format!("batch_norm {shape:?}, slope {slope}"), |device| {
+        let x = noise(1, shape, device).require_grad();
+        let gamma = (noise(2, [shape[1]], device) + 1.5).require_grad();
+        let beta = noise(3, [shape[1]], device).require_grad();
+        let (y, statistics) = batch_norm(x.clone(), gamma.clone(), beta.clone(), set);
+        let gradients = (y.clone() * noise(4, shape, device)).sum().backward();
+        vec![
+            ("output", values(y)),
+            ("mean", values(statistics.mean)),
+            ("variance", values(statistics.variance)),
+            ("dx", values(x.grad(&gradients).unwrap())),
+            ("dgamma", values(gamma.grad(&gradients).unwrap())),
+            ("dbeta", values(beta.grad(&gradients).unwrap())),
+        ]
+    });
+}
+
+#[test]
+fn batch_norms() {
+    for slope in [0.0, 0.01, 1.0] {
+        normalised([2, 3, 7, 9], slope);
+        normalised([2, 3, 4, 5, 3], slope);
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl<'a> Run<'a> {
         observer: &'a mut dyn Observer,
     ) -> Result<Self, TrainError> {
         let recipe = options.recipe;
-        check(recipe, data)?;
+        check(recipe, data, &options.device)?;
         let config = recipe.model_config(data.classes.logit_channels())?;
         let validation = (0..data.validation.len())
             .map(|i| data.validation.load(i))

@@ -3,6 +3,7 @@
 use scant_data::augment::AugmentConfig;
 use scant_data::preprocess::{Fit, Normalise, PreprocessConfig};
 use scant_data::stream::PatchConfig;
+use scant_nn::Precision;
 use serde::{Deserialize, Serialize};
 
 use super::RecipeError;
@@ -26,6 +27,26 @@ fn default_width() -> usize {
 }
 fn default_depth() -> usize {
     4
+}
+
+/// How convolutions multiply while a network trains. Everything else is single precision always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PrecisionName {
+    /// Single precision.
+    #[default]
+    Fp32,
+    /// Operands rounded to bfloat16, sums in single precision; on the CPU only.
+    Bf16,
+}
+
+impl From<PrecisionName> for Precision {
+    fn from(name: PrecisionName) -> Self {
+        match name {
+            PrecisionName::Fp32 => Self::Single,
+            PrecisionName::Bf16 => Self::Bfloat16,
+        }
+    }
 }
 
 /// `[data]`

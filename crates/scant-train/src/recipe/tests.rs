@@ -33,6 +33,20 @@ fn a_mistyped_key_names_the_nearest_one() {
 }
 
 #[test]
+fn the_precision_is_one_of_two() {
+    assert_eq!(Recipe::parse(SMALL, &[]).unwrap().precision, PrecisionName::Fp32);
+    let recipe = Recipe::parse(SMALL, &["precision=bf16".to_owned()]).unwrap();
+    assert_eq!(recipe.precision, PrecisionName::Bf16);
+    assert_eq!(Recipe::parse(&recipe.to_toml(), &[]).unwrap(), recipe);
+    assert!(recipe.check_device(&Device::flex()).is_ok());
+    let message = Recipe::parse(&format!("precision = \"bf17\"\n{SMALL}"), &[]).unwrap_err();
+    let message = message.to_string();
+    for says in ["line 1", "unknown variant `bf17`", "`fp32` or `bf16`", "did you mean `bf16`"] {
+        assert!(message.contains(says), "no {says} in {message}");
+    }
+}
+
+#[test]
 fn overrides_reach_phases_by_name_and_position() {
     let set: Vec<String> =
         ["phase.warm-up.epochs=7", "phase.1.epochs=9", "optim.lr=1e-4", "data.size=[64, 96]"]

@@ -1,5 +1,7 @@
 //! The register tiles of depthwise convolutions.
 
+use std::mem::MaybeUninit;
+
 use super::ROWS;
 use crate::simd::{Kernel, MAX_LANES, Simd};
 
@@ -15,7 +17,8 @@ pub(super) struct Convolve<'a> {
     pub(super) source: &'a [f32],
     pub(super) pitch: usize,
     pub(super) width: usize,
-    pub(super) y: &'a mut [f32],
+    /// Written whole.
+    pub(super) y: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Convolve<'_> {
@@ -72,7 +75,7 @@ impl Convolve<'_> {
                 }
                 let done = if wide { out_row } else { S::LANES }.min(width - column);
                 for (y, result) in y.chunks_exact_mut(width).zip(results.chunks_exact(out_row)) {
-                    y[column..column + done].copy_from_slice(&result[..done]);
+                    y[column..column + done].write_copy_of_slice(&result[..done]);
                 }
                 column += done;
             }
