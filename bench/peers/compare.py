@@ -91,7 +91,7 @@ INFER = Net("infer", "unet", 32, 512, 1)
 # The bars: seconds and memory are ratios scant / peer, at most; the share of the loss at most;
 # scaling at least.
 ROWS = [
-    Row("U-Net w32, step 256², batch 2, fp32", "faster", 1.5,
+    Row("U-Net w32, step 256², batch 2, fp32", "faster", 0.67,
         scant_jobs(UNET), torch_jobs(UNET, FP32)),
     Row("the same, best precision of each", "faster", 1.0,
         scant_jobs(UNET, ["fp32", "bf16"]), torch_jobs(UNET, FP32 + BF16)),

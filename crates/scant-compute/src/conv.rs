@@ -1,7 +1,7 @@
 //! Convolutions of images and volumes: any kernel, stride, zero padding, dilation and groups, forward
 //! and all gradients.
 //!
-//! Three by three pixels at stride one go to [`winograd`](crate::winograd) where that is faster. A kernel
+//! Three by three pixels at stride one go to [Winograd](crate::winograd) where that is faster. A kernel
 //! of one pixel is a matrix product of channels; everything else is a sum of shifted products over bands
 //! that fit into the cache, without a column matrix. Two-dimensional convolutions are three-dimensional
 //! ones of depth one. `depthwise` has the case of one channel per group to itself, [`transposed`] holds

@@ -106,13 +106,7 @@ pub fn forward(
             Some((trace, affine)) => Pixels::Normalised(&trace.z, affine),
         };
         let (z, statistics) =
-            winograd::forward_with_statistics(
-            size,
-            from,
-            stage.weight,
-            stage.bias,
-            set.precision,
-        );
+            winograd::forward_with_statistics(size, from, stage.weight, stage.bias, set.precision);
         let affine = Affine::new(&statistics, stage.gamma, stage.beta, set.epsilon, set.slope);
         traces.push((Trace { z, statistics }, affine));
         inputs = size.outputs;
@@ -160,13 +154,8 @@ pub fn backward(
         let dz = Pixels::Gradient { dy, z: &trace.z, affine, gradient: &norm };
         let weight = winograd::weight_gradient_of(size, from, dz, set.precision);
         if i > 0 || want_input {
-            let (first, second) = winograd::input_gradient_of(
-                size,
-                dz,
-                stage.weight,
-                from,
-                set.precision,
-            );
+            let (first, second) =
+                winograd::input_gradient_of(size, dz, stage.weight, from, set.precision);
             inputs = std::iter::once(first).chain(second).collect();
         }
         let Gradient { gamma, beta, .. } = norm;
@@ -206,14 +195,7 @@ pub fn infer(
             bias[i] += b * affine.scale[i];
         }
         let from = y.as_deref().map_or(x.pixels(), Pixels::Plain);
-        y = Some(winograd::forward_activated(
-            size,
-            from,
-            &weight,
-            &bias,
-            set.slope,
-            set.precision,
-        ));
+        y = Some(winograd::forward_activated(size, from, &weight, &bias, set.slope, set.precision));
         inputs = size.outputs;
     }
     y.expect("a chain has at least one stage")

@@ -1,7 +1,7 @@
 //! 3x3 convolution of stride one that keeps the image size, by Winograd's F(4x4, 3x3): a quarter of
 //! the multiplications, forward and for both gradients.
 //!
-//! Source: Lavin and Gray 2016, arXiv:1509.09308; points as in [`transform`]. All three products are
+//! Source: Lavin and Gray 2016, arXiv:1509.09308; points as in `transform`. All three products are
 //! one bilinear form: with `V = Bᵀ x B`, `U = G w Gᵀ`, the output is `Aᵀ (U ⊙ V) A`; the gradient of
 //! the weights is `Gᵀ (Σ (A dy Aᵀ) ⊙ V) G`, and the gradient of the image is the convolution of `dy`
 //! with the reversed filters.
@@ -170,9 +170,7 @@ impl Pixels<'_> {
                 let numbers = affine.scale.len() == channels && dy.len() == z.len();
                 numbers && z.len() == plane * channels
             }
-            Self::Doubled(x) => {
-                s.rows % 2 + s.columns % 2 == 0 && 4 * x.len() == plane * channels
-            }
+            Self::Doubled(x) => s.rows % 2 + s.columns % 2 == 0 && 4 * x.len() == plane * channels,
             Self::Joined(first, split, second) => {
                 first.len() == plane * split && second.len() + first.len() == plane * channels
             }
@@ -197,8 +195,7 @@ pub fn forward_with_statistics(
     let filters = forward::filters(s, weight, Direction::Forward, precision);
     let mut sums = Vec::new();
     let output = forward::Output { bias, sums: Some(&mut sums), ..forward::Output::PLAIN };
-    let (y, _) =
-        with_source!(s, s.inputs, x, |x| forward::convolve(s.grid(), x, filters, output));
+    let (y, _) = with_source!(s, s.inputs, x, |x| forward::convolve(s.grid(), x, filters, output));
     let mut parts = vec![Part::EMPTY; s.outputs];
     for block in sums.chunks_exact(s.outputs) {
         for (part, sums) in parts.iter_mut().zip(block) {
@@ -269,7 +266,9 @@ pub fn weight_gradient_of(
 ) -> Vec<f32> {
     x.check(s, s.inputs);
     dy.check(s, s.outputs);
-    with_source!(s, s.inputs, x, |x| with_gradient!(s, dy, |dy| backward::gradient(s, x, dy, precision)))
+    with_source!(s, s.inputs, x, |x| with_gradient!(s, dy, |dy| backward::gradient(
+        s, x, dy, precision
+    )))
 }
 
 /// A pointer that threads may share because they write to different places.

@@ -74,7 +74,7 @@ mod tests {
         assert!(values.iter().any(|&v| v != values[0]), "constant logits");
         // Batch statistics would move the running ones, and with them the next pass.
         assert_eq!(repeated.forward().into_data().try_to_vec::<f32>().unwrap(), values);
-        let training = config.init(&device.autodiff(), 0).unwrap();
+        let training = config.init(&device.clone().autodiff(), 0).unwrap();
         let other = training.forward(Tensor::from_inner(repeated.images.clone())).logits;
         assert_ne!(other.into_data().try_to_vec::<f32>().unwrap(), values);
         assert_eq!(repeated.parameters(), training.parameters());

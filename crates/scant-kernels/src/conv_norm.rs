@@ -138,7 +138,11 @@ impl ConvInput {
 /// # Panics
 /// When the shapes do not fit or the tensors are elsewhere.
 #[must_use]
-pub fn conv_norm(x: ConvInput, conv: ConvNorm, set: NormActivation) -> (Tensor<4>, BatchStatistics) {
+pub fn conv_norm(
+    x: ConvInput,
+    conv: ConvNorm,
+    set: NormActivation,
+) -> (Tensor<4>, BatchStatistics) {
     let (x, x2, kind) = x.split();
     let (y, statistics) = <Dispatch as Chains>::chain_of_one(
         x.into_dispatch(),
@@ -319,7 +323,10 @@ impl Inputs {
             Kind::Joined => {
                 let second = self.shape(1);
                 let alike = image[0] == second[0] && image[2..] == second[2..];
-                assert!(alike, "joined images {image:?} and {second:?} differ in more than channels");
+                assert!(
+                    alike,
+                    "joined images {image:?} and {second:?} differ in more than channels"
+                );
                 image[1] += second[1];
             }
         }

@@ -23,7 +23,8 @@ mod resample;
 
 pub use batch_norm::batch_norm;
 pub use conv_norm::{
-    BatchStatistics, ConvInput, ConvNorm, NormActivation, conv_norm, conv_norm_infer, conv_norm_twice,
+    BatchStatistics, ConvInput, ConvNorm, NormActivation, conv_norm, conv_norm_infer,
+    conv_norm_twice,
 };
 pub use convolution::{
     ConvOptions, ConvTransposeOptions, conv_transpose2d, conv_transpose3d, conv2d, conv3d,

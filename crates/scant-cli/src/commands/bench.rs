@@ -55,14 +55,9 @@ pub(crate) fn run(session: &Session, command: &BenchCommand) -> Result {
         }
         BenchCommand::Infer(_) => {
             let precision = recipe.precision.into();
-            let pass = RepeatedForward::new(
-                &config,
-                batch as usize,
-                net.size,
-                precision,
-                &session.device,
-            )
-            .map_err(TrainError::from)?;
+            let pass =
+                RepeatedForward::new(&config, batch as usize, net.size, precision, &session.device)
+                    .map_err(TrainError::from)?;
             let seconds = Seconds::of(net.warmup, net.repeats, || {
                 let logits = pass.forward();
                 finish(session)?;

@@ -141,8 +141,7 @@ fn check_images(s: Sizes, seed: u64, precision: Precision) {
     let set = Settings { precision, ..SET };
     let weight = noise(seed, s.outputs * s.inputs * 9);
     let numbers = noise(seed + 1, s.outputs);
-    let stage =
-        [Stage { weight: &weight, bias: Some(&numbers), gamma: &numbers, beta: &numbers }];
+    let stage = [Stage { weight: &weight, bias: Some(&numbers), gamma: &numbers, beta: &numbers }];
     let dy = noise(seed + 2, s.batch * s.outputs * s.rows * s.columns);
     let run = |image: Image<'_>| {
         let (y, traces) = forward(s, image, &stage, set);
@@ -208,7 +207,19 @@ proptest! {
 
 #[test]
 fn doubled_and_joined_images_of_whole_rows_of_tiles() {
-    check_images(Sizes { batch: 1, inputs: 3, outputs: 5, rows: 66, columns: 132 }, 1, Precision::Single);
-    check_images(Sizes { batch: 2, inputs: 9, outputs: 17, rows: 40, columns: 64 }, 2, Precision::Bfloat16);
-    check_images(Sizes { batch: 1, inputs: 2, outputs: 2, rows: 8, columns: 258 }, 3, Precision::Single);
+    check_images(
+        Sizes { batch: 1, inputs: 3, outputs: 5, rows: 66, columns: 132 },
+        1,
+        Precision::Single,
+    );
+    check_images(
+        Sizes { batch: 2, inputs: 9, outputs: 17, rows: 40, columns: 64 },
+        2,
+        Precision::Bfloat16,
+    );
+    check_images(
+        Sizes { batch: 1, inputs: 2, outputs: 2, rows: 8, columns: 258 },
+        3,
+        Precision::Single,
+    );
 }

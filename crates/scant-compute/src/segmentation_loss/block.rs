@@ -1,7 +1,7 @@
 //! The arithmetic on a block of pixels that stays in the first cache.
 
-use crate::elementary::{exp, ln, ln_1p};
 use super::{BCE, BOTH, CE, PREDICTED, SUMS, TRUTH, Terms};
+use crate::elementary::{exp, ln, ln_1p};
 
 /// Running sums of a vector loop.
 const LANES: usize = 16;

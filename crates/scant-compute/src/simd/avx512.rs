@@ -133,7 +133,8 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         unsafe {
             let (a, b) = (_mm512_castps_si512(a), _mm512_castps_si512(b));
             if BF16 {
-                let (a, b) = (std::mem::transmute(a), std::mem::transmute(b));
+                let a = std::mem::transmute::<__m512i, __m512bh>(a);
+                let b = std::mem::transmute::<__m512i, __m512bh>(b);
                 return _mm512_dpbf16_ps(c, a, b);
             }
             let mask = _mm512_set1_epi32(HIGH);

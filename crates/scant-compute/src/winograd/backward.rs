@@ -100,12 +100,7 @@ impl<X: Source, Y: Source> Job<'_, X, Y> {
             let mut points = Aligned::take(self.points_len());
             let mut room = Room::new();
             for block in part * blocks / threads..(part + 1) * blocks / threads {
-                self.run(Gather {
-                    job: self,
-                    block,
-                    channels: 0..self.width,
-                    points: &mut points,
-                });
+                self.run(Gather { job: self, block, channels: 0..self.width, points: &mut points });
                 for first in (0..rows).step_by(ROWS) {
                     let to = Target {
                         sums: &mut sums,
@@ -172,14 +167,7 @@ impl<X: Source, Y: Source> Job<'_, X, Y> {
             |(sums, room), (i, out)| {
                 for (block, points) in points.chunks_exact(size).enumerate() {
                     let to = Target { sums, first: 0, rows, begin: block == 0 };
-                    self.run(Multiply {
-                        job: self,
-                        block,
-                        outputs: i * rows,
-                        points,
-                        room,
-                        to,
-                    });
+                    self.run(Multiply { job: self, block, outputs: i * rows, points, room, to });
                 }
                 simd::dispatch(PanelGradient { points: sums, rows, width, inputs, out });
             },
@@ -323,9 +311,8 @@ impl<X: Source, Y: Source> Kernel for Multiply<'_, X, Y> {
                         } else {
                             (out, GRADIENT_POINT)
                         };
-                        job.grid.gather_gradient::<S, Y>(
-                            job.dy, channel, span, to, stride, scratch,
-                        );
+                        job.grid
+                            .gather_gradient::<S, Y>(job.dy, channel, span, to, stride, scratch);
                         if job.pairs {
                             for p in 0..POINTS {
                                 let v = S::load(to.add(p * S::LANES));

@@ -79,7 +79,8 @@ pub(super) struct Output<'a> {
 }
 
 impl Output<'_> {
-    pub(super) const PLAIN: Self = Output { bias: None, slope: 1.0, sums: None, split: None, halved: false };
+    pub(super) const PLAIN: Self =
+        Output { bias: None, slope: 1.0, sums: None, split: None, halved: false };
 }
 
 /// Convolves what `x` reads with `filters`. The second array is empty unless the output is split.
@@ -127,7 +128,7 @@ pub(super) fn convolve<X: Source>(
             channels: rows,
             halved,
         },
-        sums: want_sums.then(|| SharedSums(sums.as_mut_ptr())),
+        sums: want_sums.then_some(SharedSums(sums.as_mut_ptr())),
     };
     let threads = rayon::current_num_threads();
     let kept = blocks * POINTS * job.point;
@@ -186,14 +187,7 @@ impl<X: Source> Job<'_, X> {
             for first in (0..panels).step_by(PANELS) {
                 let last = panels.min(first + PANELS);
                 let filters = &transformed[first * len..last * len];
-                self.run(Multiply {
-                    job: self,
-                    block,
-                    panels: first..last,
-                    filters,
-                    points,
-                    room,
-                });
+                self.run(Multiply { job: self, block, panels: first..last, filters, points, room });
             }
         });
     }
@@ -203,7 +197,8 @@ impl<X: Source> Job<'_, X> {
         let size = POINTS * self.point;
         let mut points = Aligned::take(blocks * size);
         // Channels of a block are split too, where there are fewer blocks than threads.
-        let parts = (2 * rayon::current_num_threads()).div_ceil(blocks).min(self.depth().div_ceil(2));
+        let parts =
+            (2 * rayon::current_num_threads()).div_ceil(blocks).min(self.depth().div_ceil(2));
         let shared = Shared(points.as_mut_ptr());
         (0..blocks * parts).into_par_iter().for_each(|i| {
             let (block, part) = (i / parts, i % parts);

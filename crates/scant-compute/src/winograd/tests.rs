@@ -12,11 +12,11 @@ fn literal(s: Sizes, x: &[f32], weight: &[f32], bias: &[f32], dy: &[f32]) -> [Ve
     let mut dw = vec![0.0; weight.len()];
     let Sizes { batch, inputs, outputs, rows, columns } = s;
     for b in 0..batch {
-        for o in 0..outputs {
+        for (o, &bias) in bias.iter().enumerate() {
             for r in 0..rows {
                 for c in 0..columns {
                     let at = ((b * outputs + o) * rows + r) * columns + c;
-                    y[at] += f64::from(bias[o]);
+                    y[at] += f64::from(bias);
                     for i in 0..inputs {
                         for k in 0..9 {
                             let (Some(ir), Some(ic)) =
