@@ -69,6 +69,7 @@ impl BatchStatistics {
 
 /// What the first convolution reads. Up-sampled and joined images are never written.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // one lives for a moment per layer; a box would be the larger cost
 pub enum ConvInput {
     /// `[B, Ci, H, W]`
     Plain(Tensor<4>),
@@ -466,12 +467,15 @@ impl<const N: usize> Backward<Flex, N> for ChainBackward {
     }
 }
 
+/// A tracked tensor of the CPU.
+type Tracked<C> = FloatTensor<Autodiff<Flex, C>>;
+
 /// The chain and its node; `N` is the number of inputs.
 fn tracked<const N: usize, C: CheckpointStrategy>(
-    inputs: [FloatTensor<Autodiff<Flex, C>>; N],
+    inputs: [Tracked<C>; N],
     kind: Kind,
     set: Settings,
-) -> (FloatTensor<Autodiff<Flex, C>>, Vec<FloatTensor<Autodiff<Flex, C>>>) {
+) -> (Tracked<C>, Vec<Tracked<C>>) {
     let nodes = inputs.each_ref().map(|t| t.node());
     let inputs = Inputs::new(inputs.map(|t| t.into_primitive()), kind);
     let constant = |t: &Trace| Autodiff::<Flex, C>::from_inner(both(&t.statistics));

@@ -29,7 +29,7 @@ pub use fit::{Data, Ended, FitOptions, Outcome, check, fit};
 pub use optimizer::Optimizer;
 pub use recipe::{
     DataSection, EmaSection, From, LimitSection, ModelSection, OptimSection, OptimizerName, Phase,
-    PhaseLoss, Recipe, RecipeError, ScheduleName, SplitSection,
+    PhaseLoss, PrecisionName, Recipe, RecipeError, ScheduleName, SplitSection,
 };
 pub use run_folder::RunFolder;
 pub use schedule::Schedule;

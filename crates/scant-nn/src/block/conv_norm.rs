@@ -114,7 +114,7 @@ mod tests {
         let y = conv_norm_relu(ConvInput::Plain(x.clone()), [(&conv, &norm)]);
         assert_eq!(y.dims(), [1, 2, 2, 2]);
         let variance: Vec<f32> =
-            norm.running_var.value_sync().into_data().to_vec().expect("floats");
+            norm.running_var.value_sync().into_data().try_to_vec().expect("floats");
         assert_eq!(variance, [0.9, 0.9]);
 
         // mean 3, sum of squared differences 14: 14 / 3 without bias, from a running variance of 1.
