@@ -81,7 +81,7 @@ mod tests {
         let rounded = RepeatedForward::new(&config, 2, [6, 9], Precision::Bfloat16, &device);
         let rounded: Vec<f32> = rounded.unwrap().forward().into_data().try_to_vec().unwrap();
         assert_ne!(rounded, values);
-        let near = |(a, b): (&f32, &f32)| (a - b).abs() < 0.05 * b.abs().max(1.0);
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() < 0.1 * b.abs().max(1.0);
         assert!(rounded.iter().zip(&values).all(near), "{rounded:?} for {values:?}");
     }
 }
