@@ -158,14 +158,14 @@ pub fn conv_norm(
     (Tensor::from_dispatch(y), BatchStatistics::split(Tensor::from_dispatch(statistics)))
 }
 
-/// Two convolutions in a row, as [`conv_norm`]; the values between them are never written.
+/// Two convolutions in a row, as [`conv_norm()`]; the values between them are never written.
 ///
 /// # Shapes
 /// - x: `f32` on the CPU, see [`ConvInput`]
 /// - output: `[B, Co of the second, H, W]`
 ///
 /// # Panics
-/// As [`conv_norm`].
+/// As [`conv_norm()`].
 #[must_use]
 pub fn conv_norm_twice(
     x: ConvInput,
@@ -228,7 +228,7 @@ pub fn conv_norm_infer(
 #[backend_extension(Flex, Autodiff)]
 #[allow(clippy::too_many_arguments)] // the macro takes tensors, not arrays of them
 pub(crate) trait Chains: Backend {
-    /// See [`conv_norm`]; the statistics are `[2, Co]`.
+    /// See [`conv_norm()`]; the statistics are `[2, Co]`.
     fn chain_of_one(
         x: FloatTensor<Self>,
         x2: FloatTensor<Self>,
