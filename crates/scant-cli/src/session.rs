@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use scant_compute::simd::Level;
 use scant_core::SampleId;
 use scant_data::{Catalog, Pool, Severity};
 use scant_infer::{ModelCard, PredictOptions, Predictor, TileOptions, Tta};
@@ -24,6 +25,11 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn start(common: &Common) -> Result<Self> {
+        if let Err(name) = Level::wanted() {
+            return Err(Failure::usage(format!(
+                "SCANT_SIMD=\"{name}\" is no instruction set; unset it, or write avx512, avx2 or portable"
+            )));
+        }
         let named: DeviceName = common.device.parse().map_err(device_refused)?;
         let device = named.open().map_err(device_refused)?;
         rayon::ThreadPoolBuilder::new()

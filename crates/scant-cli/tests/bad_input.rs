@@ -208,6 +208,16 @@ fn a_set_that_means_nothing() {
 }
 
 #[test]
+fn an_instruction_set_that_is_none() {
+    let scratch = Scratch::empty();
+    let mut command = scratch.command("bench infer --size 8 --width 2");
+    let output = command.env("SCANT_SIMD", "avx7").output().expect("the program starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(USAGE), "{said}");
+    assert!(said.contains("avx7") && said.contains("avx2 or portable"), "{said}");
+}
+
+#[test]
 fn arguments_that_mean_nothing() {
     let scratch = trained();
     let device = ["device \"cuda:0\" is not in this build", "it has: cpu"];

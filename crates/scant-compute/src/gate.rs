@@ -130,26 +130,6 @@ pub fn forward(
     (y, [g, x, p])
 }
 
-/// The gate with fixed statistics, one of each layer. Shapes as for [`forward`].
-///
-/// # Panics
-/// When there is nothing to gate or a length does not fit.
-#[must_use]
-pub fn infer(
-    s: Sizes,
-    gating: &[f32],
-    skip: &[f32],
-    layers: &[Layer<'_>; 3],
-    statistics: &[Statistics; 3],
-    epsilon: f32,
-) -> Vec<f32> {
-    s.check([gating, skip], layers);
-    let [g, x] = convolved(s, [gating, skip], layers);
-    let affine = |i: usize| affine(&statistics[i], &layers[i], epsilon);
-    let p = scores(s, [&g, &x], &[affine(0), affine(1)], &layers[2]);
-    gated(s, skip, &attention(&p, &affine(2)))
-}
-
 /// All gradients, from that of the output; `want` those of the gating signal and of the skip.
 ///
 /// # Panics

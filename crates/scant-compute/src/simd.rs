@@ -43,13 +43,22 @@ impl Level {
     pub fn current() -> Self {
         static LEVEL: OnceLock<Level> = OnceLock::new();
         *LEVEL.get_or_init(|| {
-            let best = Self::best();
-            match std::env::var("SCANT_SIMD").as_deref() {
-                Ok("portable") => Self::Portable,
-                Ok("avx2") => best.min(Self::Avx2),
-                _ => best,
-            }
+            // A program that wants to refuse an unknown name asks `wanted` first.
+            Self::best().min(Self::wanted().ok().flatten().unwrap_or(Self::Avx512))
         })
+    }
+
+    /// What `SCANT_SIMD` asks for, if it is set.
+    ///
+    /// # Errors
+    /// The value, where that is no name of an instruction set.
+    pub fn wanted() -> Result<Option<Self>, String> {
+        let Ok(name) = std::env::var("SCANT_SIMD") else { return Ok(None) };
+        let levels = [Self::Portable, Self::Avx2, Self::Avx512];
+        if name.is_empty() {
+            return Ok(None);
+        }
+        levels.into_iter().find(|l| l.name() == name).map(Some).ok_or(name)
     }
 
     #[cfg(target_arch = "x86_64")]

@@ -66,7 +66,7 @@ impl Pointwise {
             let values = &source[plane * sources * pixels + first..];
             let right = Matrix { values, row: pixels, column: 1 };
             let out = Target { shared, start, row: pixels, add: bias.is_some() };
-            multiply([targets, n, sources], left, right, out, Parallelism::None);
+            multiply([targets, n, sources], left, right, out);
         });
     }
 
@@ -100,7 +100,7 @@ impl Pointwise {
                     let right = Matrix { values: right, row: 1, column: pixels };
                     let n = part.min(pixels - first);
                     let out = Target { shared: Shared::new(&mut sum), start: 0, row: inputs, add };
-                    multiply([outputs, inputs, n], left, right, out, Parallelism::None);
+                    multiply([outputs, inputs, n], left, right, out);
                     add = true;
                 }
                 sum
@@ -126,13 +126,7 @@ struct Target {
 
 /// `left [m, k] x right [k, n]`, added to the target or replacing it.
 #[allow(unsafe_code)]
-fn multiply(
-    [m, n, k]: [usize; 3],
-    left: Matrix<'_>,
-    right: Matrix<'_>,
-    target: Target,
-    parallelism: Parallelism,
-) {
+fn multiply([m, n, k]: [usize; 3], left: Matrix<'_>, right: Matrix<'_>, target: Target) {
     let inside = |v: &Matrix<'_>, rows: usize, columns: usize| {
         (rows - 1) * v.row + (columns - 1) * v.column < v.values.len()
     };
@@ -164,7 +158,7 @@ fn multiply(
             false,
             false,
             false,
-            parallelism,
+            Parallelism::None,
         );
     }
 }

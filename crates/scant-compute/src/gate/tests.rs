@@ -132,10 +132,6 @@ fn check(s: Sizes, seed: u64) {
         let error = error_relative_to(floor, got, want);
         assert!(error <= 2e-5, "{name} of {s:?}: {error:e}");
     }
-
-    let statistics = traces.map(|t| t.statistics);
-    let fixed = infer(s, &gating, &skip, &layers, &statistics, EPSILON);
-    assert_eq!(fixed, y, "the same statistics give another output");
 }
 
 proptest! {

@@ -6,7 +6,7 @@
 //! [0, 0, 1] and the unit vector. Two-dimensional transforms apply these to columns, then to rows.
 //!
 //! Lavin and Gray take a = 1, b = 2. Here a = 1/√2, b = √2 (Alam et al. 2022, arXiv:2201.10369): the
-//! same number of operations and about a third of the rounding error, because no power is large.
+//! same number of operations and about half of the rounding error, because no power is large.
 
 #![allow(unsafe_code)]
 
