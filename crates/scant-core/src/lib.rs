@@ -4,12 +4,14 @@
 //! between two other rooms is spelled in these types.
 
 mod geometry;
+mod host_tensor;
 mod image;
 mod labels;
 mod run;
 mod sample;
 
 pub use geometry::Geometry;
+pub use host_tensor::{HostTensor, Weights};
 pub use image::{Image, PixelType};
 pub use labels::{Annotated, LabelError, LabelMap, LabelSpace};
 pub use run::{

@@ -13,7 +13,7 @@ use burn::tensor::{Tensor, TensorData};
 use thiserror::Error;
 
 pub use init::initialise;
-pub use named::{HostTensor, Weights};
+pub use scant_core::{HostTensor, Weights};
 
 use crate::Model;
 use named::{Named, PathMapper, PathVisitor};

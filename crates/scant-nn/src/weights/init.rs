@@ -7,8 +7,9 @@ use burn::module::Module;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
+use scant_core::HostTensor;
 
-use super::named::{HostTensor, Named, PathMapper, PathVisitor};
+use super::named::{Named, PathMapper, PathVisitor};
 use crate::Model;
 
 /// Fills a network: convolution kernels from a normal distribution with variance 2 / fan-in (He et

@@ -1,23 +1,10 @@
 //! Walking a module with the path of every tensor at hand.
 
-use std::collections::BTreeMap;
-
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
+use scant_core::HostTensor;
 
 use super::tensor_from;
-
-/// A tensor on the host, row-major.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HostTensor {
-    /// Sizes.
-    pub shape: Vec<usize>,
-    /// Values.
-    pub data: Vec<f32>,
-}
-
-/// Tensors by name, sorted.
-pub type Weights = BTreeMap<String, HostTensor>;
 
 /// A visited tensor whose rank is not known to the closure.
 pub(super) struct Named<'a>(&'a dyn AnyTensor);
