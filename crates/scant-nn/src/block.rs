@@ -6,6 +6,8 @@ mod convolution;
 mod double_conv;
 mod encoder;
 mod gate;
+mod layer_norm;
+mod linear;
 mod transposed_convolution;
 mod up_conv;
 
@@ -14,5 +16,7 @@ pub use convolution::{Conv2d, Conv3d, ConvShape};
 pub use double_conv::DoubleConv;
 pub use encoder::Encoder;
 pub use gate::AttentionGate;
+pub use layer_norm::LayerNorm;
+pub use linear::Linear;
 pub use transposed_convolution::{ConvTranspose2d, ConvTranspose3d, ConvTransposeShape};
 pub use up_conv::UpConv;

@@ -9,10 +9,10 @@ mod named;
 use std::collections::BTreeMap;
 
 use burn::module::{Flag, Module, ModuleMapper, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use thiserror::Error;
 
-pub use init::initialise;
+pub use init::{Initial, initialise};
 pub use scant_core::{HostTensor, Weights};
 
 use crate::Model;
@@ -44,6 +44,15 @@ pub enum WeightError {
         /// Shape in the file.
         got: Vec<usize>,
     },
+}
+
+/// Where the parameters of a network lie.
+///
+/// # Panics
+/// Never: every network has parameters.
+#[must_use]
+pub fn device(model: &Model) -> Device {
+    model.devices().into_iter().next().expect("a network has parameters")
 }
 
 /// Copies every parameter and running statistic to the host, by official name.

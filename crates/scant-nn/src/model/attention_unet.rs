@@ -13,7 +13,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::{UNetConfig, unet};
+use super::network::{Network, PlanarNetwork, Shapes};
+use super::{ModelError, UNetConfig, unet};
 use crate::block::{AttentionGate, Conv, DoubleConv, Encoder, UpConv};
 use crate::resample::{crop, pad_to_multiple};
 use crate::{SegOutput, Tap};
@@ -33,8 +34,19 @@ pub struct AttentionUNet {
     depth: usize,
 }
 
-impl AttentionUNet {
-    pub(super) fn new(config: &UNetConfig, device: &Device) -> Self {
+impl Network for AttentionUNet {
+    type Config = UNetConfig;
+
+    const PAPER: &'static str =
+        "Oktay et al. 2018, arXiv:1804.03999; additive gates as LeeJunHyun/Image_Segmentation";
+    const PARAMETERS: u64 = 34_878_573;
+    const INPUT: &'static str = "any size (padded inside to a multiple of 2^depth), any channels";
+
+    fn validate(model: &'static str, config: &UNetConfig) -> Result<(), ModelError> {
+        config.validate(model)
+    }
+
+    fn new(config: &UNetConfig, device: &Device) -> Self {
         let c = |level| config.channels(level);
         let channels: Vec<usize> = (0..=config.depth).map(c).collect();
         let levels = || (0..config.depth).rev();
@@ -48,13 +60,22 @@ impl AttentionUNet {
         }
     }
 
+    fn deduce(shapes: &Shapes) -> Option<UNetConfig> {
+        UNetConfig::deduce(shapes)
+    }
+
+    fn official_name(&self, path: &str) -> Option<String> {
+        unet::official_name(path, self.depth)
+    }
+}
+
+impl PlanarNetwork for AttentionUNet {
     /// # Shapes
     /// - image: `[B, C, H, W]`, any H and W
     /// - logits: `[B, K, H, W]` — *not* probabilities
     /// - taps: enc1..encd `[B, w 2^i, H / 2^i, W / 2^i]`, bottleneck, decd..dec1
-    #[must_use]
-    pub fn forward(&self, image: Tensor<4>) -> SegOutput {
-        let (image, padding) = pad_to_multiple(image, 1 << self.depth);
+    fn forward(&self, image: Tensor<4>) -> SegOutput {
+        let (image, padding) = pad_to_multiple(image, &[1 << self.depth; 2]);
         let mut taps = self.encoder.forward(image);
         let mut x = taps[self.depth].features.clone(); // [B, w 2^d, H / 2^d, W / 2^d]
         let stages = self.up.iter().zip(&self.gates).zip(&self.decoder);
@@ -67,11 +88,7 @@ impl AttentionUNet {
             x = tap.features.clone();
             taps.push(tap);
         }
-        let logits = crop(self.head.forward(x), padding); // [B, K, H, W]
+        let logits = crop(self.head.forward(x), &padding); // [B, K, H, W]
         SegOutput { logits, taps, aux: Vec::new(), padding }
-    }
-
-    pub(super) fn official_name(&self, path: &str) -> Option<String> {
-        unet::official_name(path, self.depth)
     }
 }

@@ -53,6 +53,8 @@ impl ModelConfig {
                 unet(c, size, &mut count);
                 gates(c, size, &mut count);
             }
+            #[allow(unreachable_patterns)]
+            _ => {}
         }
         count.flops()
     }

@@ -14,7 +14,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::UNetConfig;
+use super::network::{Network, PlanarNetwork, Shapes};
+use super::{ModelError, UNetConfig};
 use crate::block::{AttentionGate, Conv, DoubleConv, Encoder, UpConv};
 use crate::resample::{crop, pad_to_multiple};
 use crate::{SegOutput, Tap};
@@ -32,8 +33,18 @@ pub struct UNet {
     depth: usize,
 }
 
-impl UNet {
-    pub(super) fn new(config: &UNetConfig, device: &Device) -> Self {
+impl Network for UNet {
+    type Config = UNetConfig;
+
+    const PAPER: &'static str = "Ronneberger et al. 2015, arXiv:1505.04597; with batch norm as LeeJunHyun/Image_Segmentation";
+    const PARAMETERS: u64 = 34_527_041;
+    const INPUT: &'static str = "any size (padded inside to a multiple of 2^depth), any channels";
+
+    fn validate(model: &'static str, config: &UNetConfig) -> Result<(), ModelError> {
+        config.validate(model)
+    }
+
+    fn new(config: &UNetConfig, device: &Device) -> Self {
         let c = |level| config.channels(level);
         let channels: Vec<usize> = (0..=config.depth).map(c).collect();
         let levels = || (0..config.depth).rev();
@@ -46,13 +57,22 @@ impl UNet {
         }
     }
 
+    fn deduce(shapes: &Shapes) -> Option<UNetConfig> {
+        UNetConfig::deduce(shapes)
+    }
+
+    fn official_name(&self, path: &str) -> Option<String> {
+        official_name(path, self.depth)
+    }
+}
+
+impl PlanarNetwork for UNet {
     /// # Shapes
     /// - image: `[B, C, H, W]`, any H and W
     /// - logits: `[B, K, H, W]` — *not* probabilities
     /// - taps: enc1..encd `[B, w 2^i, H / 2^i, W / 2^i]`, bottleneck, decd..dec1
-    #[must_use]
-    pub fn forward(&self, image: Tensor<4>) -> SegOutput {
-        let (image, padding) = pad_to_multiple(image, 1 << self.depth);
+    fn forward(&self, image: Tensor<4>) -> SegOutput {
+        let (image, padding) = pad_to_multiple(image, &[1 << self.depth; 2]);
         let mut taps = self.encoder.forward(image);
         let mut x = taps[self.depth].features.clone(); // [B, w 2^d, H / 2^d, W / 2^d]
         for (i, (up, stage)) in self.up.iter().zip(&self.decoder).enumerate() {
@@ -63,12 +83,8 @@ impl UNet {
             x = tap.features.clone();
             taps.push(tap);
         }
-        let logits = crop(self.head.forward(x), padding); // [B, K, H, W]
+        let logits = crop(self.head.forward(x), &padding); // [B, K, H, W]
         SegOutput { logits, taps, aux: Vec::new(), padding }
-    }
-
-    pub(super) fn official_name(&self, path: &str) -> Option<String> {
-        official_name(path, self.depth)
     }
 }
 

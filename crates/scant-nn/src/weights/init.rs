@@ -6,14 +6,89 @@
 use burn::module::Module;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, Normal};
+use rand_distr::{Distribution, Normal, Uniform};
 use scant_core::HostTensor;
 
 use super::named::{Named, PathMapper, PathVisitor};
 use crate::Model;
 
-/// Fills a network: convolution kernels from a normal distribution with variance 2 / fan-in (He et
-/// al. 2015, arXiv:1502.01852, eq. 10), biases 0, batch norm 1 and 0.
+/// How the values of a tensor are drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Initial {
+    /// One and the same value.
+    Constant(f64),
+    /// Normal around 0 with this standard deviation.
+    Normal(f64),
+    /// Normal around 0 with the first as standard deviation, drawn again where farther from 0 than
+    /// the second.
+    TruncatedNormal(f64, f64),
+    /// Uniform from minus this to this.
+    Uniform(f64),
+}
+
+impl Initial {
+    /// Normal with variance 2 / fan-in (He et al. 2015, arXiv:1502.01852, eq. 10).
+    #[must_use]
+    pub fn he(fan_in: usize) -> Self {
+        Self::Normal((2.0 / fan_in as f64).sqrt())
+    }
+
+    /// What most networks use: kernels by [`he`](Self::he) with the fan-in of a convolution, scales and
+    /// running variances 1, everything else 0.
+    #[must_use]
+    pub fn usual(name: &str, shape: &[usize]) -> Self {
+        if shape.len() >= 2 {
+            Self::he(shape[1..].iter().product())
+        } else if name.ends_with("weight") || name.ends_with("running_var") {
+            Self::Constant(1.0)
+        } else {
+            Self::Constant(0.0)
+        }
+    }
+
+    /// PyTorch's default for linear layers and convolutions, weight and bias: uniform within
+    /// 1 / sqrt(fan-in).
+    #[must_use]
+    pub fn pytorch(fan_in: usize) -> Self {
+        Self::Uniform(1.0 / (fan_in as f64).sqrt())
+    }
+
+    /// Uniform with variance 2 / (fan-in + fan-out) (Glorot and Bengio 2010, eq. 16).
+    #[must_use]
+    pub fn glorot_uniform(fan_in: usize, fan_out: usize) -> Self {
+        Self::Uniform((6.0 / (fan_in + fan_out) as f64).sqrt())
+    }
+
+    fn draw(self, count: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+        let normal = |deviation: f64| {
+            Normal::new(0.0, deviation).expect("a positive fan-in gives a finite deviation")
+        };
+        match self {
+            Self::Constant(value) => vec![value as f32; count],
+            Self::Normal(deviation) => {
+                let normal = normal(deviation);
+                (0..count).map(|_| normal.sample(rng) as f32).collect()
+            }
+            Self::TruncatedNormal(deviation, limit) => {
+                let normal = normal(deviation);
+                let within = |rng: &mut ChaCha8Rng| loop {
+                    let value = normal.sample(rng);
+                    if value.abs() <= limit {
+                        return value as f32;
+                    }
+                };
+                (0..count).map(|_| within(rng)).collect()
+            }
+            Self::Uniform(limit) => {
+                let uniform = Uniform::new_inclusive(-limit, limit);
+                let uniform = uniform.expect("a positive fan-in gives a finite limit");
+                (0..count).map(|_| uniform.sample(rng) as f32).collect()
+            }
+        }
+    }
+}
+
+/// Fills a network with the values that `seed` stands for, drawn as its architecture says.
 #[must_use]
 pub fn initialise(model: Model, seed: u64) -> Model {
     let mut shapes = std::collections::BTreeMap::new();
@@ -25,29 +100,41 @@ pub fn initialise(model: Model, seed: u64) -> Model {
     let mut mapper = PathMapper::new(|path: &str| {
         let shape = shapes.get(path)?;
         let name = names.official_name(path)?;
-        Some(values(&name, shape, seed))
+        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ fnv1a(&name));
+        let data = names.initial(&name, shape).draw(shape.iter().product(), &mut rng);
+        Some(HostTensor { shape: shape.clone(), data })
     });
     model.map(&mut mapper)
-}
-
-fn values(name: &str, shape: &[usize], seed: u64) -> HostTensor {
-    let count = shape.iter().product();
-    let data = if shape.len() >= 2 {
-        let fan_in: usize = shape[1..].iter().product();
-        let normal = Normal::new(0.0, (2.0 / fan_in as f64).sqrt())
-            .expect("a positive fan-in gives a finite deviation");
-        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ fnv1a(name));
-        (0..count).map(|_| normal.sample(&mut rng) as f32).collect()
-    } else if name.ends_with("weight") || name.ends_with("running_var") {
-        vec![1.0; count]
-    } else {
-        vec![0.0; count]
-    };
-    HostTensor { shape: shape.to_vec(), data }
 }
 
 /// FNV-1a, 64 bit.
 fn fnv1a(text: &str) -> u64 {
     text.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draw(initial: Initial) -> Vec<f64> {
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        initial.draw(20_000, &mut rng).into_iter().map(f64::from).collect()
+    }
+
+    fn deviation(values: &[f64]) -> f64 {
+        (values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64).sqrt()
+    }
+
+    #[test]
+    fn distributions_have_their_spread() {
+        assert!((deviation(&draw(Initial::he(50))) - 0.2).abs() < 0.005);
+        let uniform = draw(Initial::pytorch(100));
+        assert!(uniform.iter().all(|v| v.abs() <= 0.1));
+        assert!((deviation(&uniform) - 0.1 / 3.0_f64.sqrt()).abs() < 0.001);
+        assert!((deviation(&draw(Initial::glorot_uniform(3, 5))) - 0.5).abs() < 0.01);
+        let cut = draw(Initial::TruncatedNormal(1.0, 0.5));
+        assert!(cut.iter().all(|v| v.abs() <= 0.5) && deviation(&cut) > 0.2);
+        assert_eq!(draw(Initial::Constant(0.5))[9], 0.5);
+    }
 }

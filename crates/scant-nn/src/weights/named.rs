@@ -94,9 +94,7 @@ impl<F: FnMut(&str) -> Option<HostTensor>> ModuleMapper for PathMapper<F> {
     }
 }
 
-/// The path below the architecture: an enum wraps its variant in one more level.
+/// The path below the architecture: the enum of all networks wraps its variant in one more level.
 fn dotted(path: &[String]) -> String {
-    let skip =
-        usize::from(matches!(path.first().map(String::as_str), Some("UNet" | "AttentionUNet")));
-    path[skip..].join(".")
+    path.get(1..).unwrap_or_default().join(".")
 }

@@ -1,0 +1,78 @@
+//! What every architecture must answer.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use super::ModelError;
+use crate::SegOutput;
+use crate::weights::Initial;
+
+/// Sizes of a set of tensors, by official name.
+pub type Shapes = BTreeMap<String, Vec<usize>>;
+
+/// The free sizes of an architecture: what a recipe's `[model]` may say, and what comes from the data.
+pub(crate) trait Sizes {
+    /// Image channels and logit channels.
+    fn channels(&self) -> [usize; 2];
+
+    /// Sets image channels and logit channels.
+    fn set_channels(&mut self, channels: [usize; 2]);
+
+    /// Learns the size of the images it will be trained on; for the few networks whose parameters
+    /// depend on it.
+    fn fit(&mut self, size: &[usize]) {
+        let _ = size;
+    }
+
+    /// Tap names in order: enc1..encN, bottleneck, decN..dec1.
+    fn tap_names(&self) -> Vec<String>;
+}
+
+/// One architecture. Implemented by its module.
+pub(crate) trait Network: Module {
+    /// Its free sizes; their default is the published configuration.
+    type Config: Sizes + Default;
+
+    /// Where it comes from.
+    const PAPER: &'static str;
+    /// Trainable parameters of the published configuration with 3 (volumes: 1) channels and 1 logit.
+    const PARAMETERS: u64;
+    /// What the input may be.
+    const INPUT: &'static str;
+
+    /// Checks the sizes; `model` is the name in recipes, for the message.
+    fn validate(model: &'static str, config: &Self::Config) -> Result<(), ModelError>;
+
+    /// Builds the network with all parameters zero. The sizes are valid.
+    fn new(config: &Self::Config, device: &Device) -> Self;
+
+    /// The sizes of the network that `shapes`, by official names, are the tensors of; `None` when a
+    /// tensor that tells is missing.
+    fn deduce(shapes: &Shapes) -> Option<Self::Config>;
+
+    /// The official name of a parameter or running statistic from its path in this module.
+    fn official_name(&self, path: &str) -> Option<String>;
+
+    /// How the parameter of an official name starts.
+    fn initial(&self, name: &str, shape: &[usize]) -> Initial {
+        Initial::usual(name, shape)
+    }
+}
+
+/// A network of images.
+pub(crate) trait PlanarNetwork: Network {
+    /// # Shapes
+    /// - image: `[batch, input channels, rows, columns]`, any size
+    /// - logits: `[batch, logit channels, rows, columns]`
+    fn forward(&self, image: Tensor<4>) -> SegOutput;
+}
+
+/// A network of volumes.
+pub(crate) trait VolumeNetwork: Network {
+    /// # Shapes
+    /// - volume: `[batch, input channels, depth, rows, columns]`, any size
+    /// - logits: `[batch, logit channels, depth, rows, columns]`
+    fn forward(&self, volume: Tensor<5>) -> SegOutput<5>;
+}

@@ -1,0 +1,15 @@
+//! Every architecture, small enough to be asked in a moment.
+
+use scant_nn::ModelConfig;
+use scant_nn::model::UNetConfig;
+
+/// One or more configurations of every architecture.
+pub(crate) fn small(input: usize, output: usize) -> Vec<ModelConfig> {
+    let unet = UNetConfig { width: 4, depth: 2, input_channels: input, output_channels: output };
+    vec![ModelConfig::UNet(unet.clone()), ModelConfig::AttentionUNet(unet)]
+}
+
+/// Ends of paths of parameters that have no gradient in evaluation mode, with the reason.
+pub(crate) fn without_gradient(_config: &ModelConfig) -> &'static [&'static str] {
+    &[]
+}
