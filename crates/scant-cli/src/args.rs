@@ -1,6 +1,7 @@
 //! What can be typed.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -49,8 +50,8 @@ pub(crate) enum Command {
     /// Seconds, arithmetic and memory of a network on this machine
     #[command(subcommand)]
     Bench(BenchCommand),
-    /// The architectures of this build
-    Models(ListArgs),
+    /// The architectures of this build; weights of other programs in, ONNX out
+    Models(ModelsArgs),
     /// The loss terms of this build
     Losses(ListArgs),
     /// The recipes of this build, or the text of one
@@ -308,15 +309,18 @@ pub(crate) struct BenchNetArgs {
     /// Architecture, see `scant models`
     #[arg(long, default_value = "unet", value_name = "NAME")]
     pub(crate) model: String,
-    /// Channels of the first stage [default: that of the recipes]
+    /// Channels of the first stage [default: as published]
     #[arg(long, value_name = "N")]
     pub(crate) width: Option<u32>,
-    /// How often the image is halved [default: that of the recipes]
+    /// How often the image is halved [default: as published]
     #[arg(long, value_name = "N")]
     pub(crate) depth: Option<u32>,
-    /// Side of the images, or rows and columns
-    #[arg(long, default_value = "256", value_name = "N|HxW", value_parser = bench_size)]
-    pub(crate) size: [usize; 2],
+    /// Change another size of the network, e.g. --set window=8; see `scant models`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Side of the images, or rows and columns; volumes have their depth before
+    #[arg(long, default_value = "256", value_name = "N|HxW|DxHxW")]
+    pub(crate) size: InputSize,
     /// Channels of the images: 1 or 3
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub(crate) channels: u32,
@@ -354,15 +358,37 @@ impl PrecisionArg {
     }
 }
 
-/// `256` or `192x256`.
-fn bench_size(text: &str) -> Result<[usize; 2], String> {
-    let side = |text: &str| match text.parse() {
-        Ok(n @ 1..=16_384) => Ok(n),
-        _ => Err(format!("\"{text}\" is no side from 1 to 16384; write 256 or 192x256")),
-    };
-    match text.split_once('x') {
-        None => side(text).map(|n| [n, n]),
-        Some((rows, columns)) => Ok([side(rows)?, side(columns)?]),
+/// `256`, `192x256` or `32x64x64`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InputSize(Vec<usize>);
+
+impl InputSize {
+    /// The sizes along the axes of what a network takes; one number stands for all of them.
+    pub(crate) fn of(&self, dimensions: usize) -> Result<Vec<usize>, String> {
+        match self.0[..] {
+            [side] => Ok(vec![side; dimensions]),
+            _ if self.0.len() == dimensions => Ok(self.0.clone()),
+            _ if dimensions == 2 => Err("this network takes images: give rows x columns".into()),
+            _ => Err("this network takes volumes: give depth x rows x columns".into()),
+        }
+    }
+}
+
+impl FromStr for InputSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let side = |part: &str| match part.parse() {
+            Ok(n @ 1..=16_384) => Ok(n),
+            _ => Err(format!(
+                "\"{part}\" is no side from 1 to 16384; write 256, 192x256 or 32x64x64"
+            )),
+        };
+        let sides = text.split('x').map(side).collect::<Result<Vec<usize>, String>>()?;
+        if sides.len() > 3 {
+            return Err(format!("\"{text}\" has more than three axes"));
+        }
+        Ok(Self(sides))
     }
 }
 
@@ -371,6 +397,71 @@ pub(crate) struct ListArgs {
     /// Machine-readable output
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct ModelsArgs {
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<ModelsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// Bring weights of PyTorch, Keras or NumPy to the names of a network here
+    Import(ImportWeightsArgs),
+    /// Write a trained model as ONNX
+    Export(ExportModelArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportWeightsArgs {
+    /// A state_dict (.pt, .pth), a Keras model (.h5, .keras), ImageNet weights (.npz) or .safetensors
+    pub(crate) file: PathBuf,
+    /// Architecture, see `scant models`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model: String,
+    /// What the file is: auto, pytorch, keras, npz or safetensors
+    #[arg(long, default_value = "auto", value_name = "KIND")]
+    pub(crate) from: String,
+    /// Where in a checkpoint the tensors are, if not where they usually are, e.g. ema.state_dict
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// Sizes that differ from the published ones and do not follow from the file, e.g. width=32
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Write the weights here, for model.weights of a recipe; without it only the report is printed
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Names of the classes, background first: makes the file one that `scant predict` takes
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', requires = "out")]
+    pub(crate) classes: Vec<String>,
+    /// How images become input of the network: a recipe whose [data] it was trained with
+    #[arg(long, value_name = "NAME|FILE", requires = "classes")]
+    pub(crate) recipe: Option<String>,
+    /// Licence of the weights, kept with them
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub(crate) license: String,
+    /// Machine-readable output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportModelArgs {
+    /// A model.safetensors, or the run folder that holds one
+    pub(crate) model: PathBuf,
+    /// The ONNX file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Size of the input: rows and columns, volumes with their depth before [default: that of training]
+    #[arg(long, value_name = "HxW|DxHxW")]
+    pub(crate) size: Option<InputSize>,
+    /// Images per call, or any number of them (0) where the network allows it
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) batch: usize,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ mod demo;
 mod evaluate;
 mod inspect;
 mod list;
+mod models;
 mod predict;
 mod report;
 mod train;
@@ -28,7 +29,7 @@ pub(crate) fn run(cli: &Cli) -> Result {
         Command::Compare(args) => compare::run(args),
         Command::Report(args) => report::run(args),
         Command::Bench(command) => bench::run(&session()?, command),
-        Command::Models(args) => list::models(args),
+        Command::Models(args) => models::run(args),
         Command::Losses(args) => list::losses(args),
         Command::Recipes(args) => list::recipes(args),
         Command::Formats(args) => list::formats(args),

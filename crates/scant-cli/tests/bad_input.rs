@@ -176,7 +176,7 @@ fn an_output_that_is_there_already() {
 fn a_recipe_that_means_nothing() {
     let scratch = Scratch::new();
     scratch.write("typo.toml", scratch::TINY.replace("depth =", "dept =").as_bytes());
-    let words = ["recipe", "line 5", "unknown field `dept`", "did you mean `depth`?"];
+    let words = ["recipe", "line 2", "model.dept", "did you mean `depth`?"];
     refused(&scratch, "train pool --recipe typo.toml -o run", USAGE, &words);
     scratch.write("broken.toml", b"[model\n");
     refused(&scratch, "train pool --recipe broken.toml -o run", USAGE, &["recipe", "line 1"]);

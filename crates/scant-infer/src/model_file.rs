@@ -178,7 +178,7 @@ pub fn load(path: &Path, device: &Device) -> Result<(ModelCard, Model), ModelFil
     }
     let model = card
         .model
-        .init(device, 0)
+        .zeros(device)
         .map_err(|source| ModelFileError::Model { path: path.into(), source })?;
     let model = weights::import(model, &weights)
         .map_err(|source| ModelFileError::Weights { path: path.into(), source })?;

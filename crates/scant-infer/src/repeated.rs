@@ -10,38 +10,58 @@ use scant_nn::{Model, ModelConfig, ModelError, Precision, weights, with_precisio
 pub struct RepeatedForward {
     precision: Precision,
     model: Model,
-    images: Tensor<4>,
+    input: Input,
+}
+
+#[derive(Debug)]
+enum Input {
+    Images(Tensor<4>),
+    Volumes(Tensor<5>),
 }
 
 impl RepeatedForward {
-    /// `batch` images of the given rows and columns; `device` without autodiff.
+    /// `batch` images of the given rows and columns, or volumes of the given depth, rows and columns;
+    /// `device` without autodiff.
     ///
     /// # Errors
     /// When the network cannot be built.
+    ///
+    /// # Panics
+    /// When `size` has another number of axes than what the network takes.
     pub fn new(
         config: &ModelConfig,
         batch: usize,
-        [rows, columns]: [usize; 2],
+        size: &[usize],
         precision: Precision,
         device: &Device,
     ) -> Result<Self, ModelError> {
         let model = weights::set_training(config.init(device, 0)?, false);
-        let shape = [batch, config.input_channels(), rows, columns];
+        assert_eq!(size.len(), config.dimensions(), "axes of the input of {}", config.name());
+        let shape = [&[batch, config.input_channels()], size].concat();
         // Multiples of the golden ratio are spread evenly over 0..1 and repeat nowhere.
         let golden = 0.618_033_988_749_894_9_f64;
         let count = shape.iter().product::<usize>();
         let values = (0..count).map(|i| ((i as f64 * golden).fract() * 2.0 - 1.0) as f32);
+        let planar = shape.len() == 4;
         let data = TensorData::new(values.collect::<Vec<f32>>(), shape);
-        Ok(Self { precision, model, images: Tensor::from_data(data, device) })
+        let input = if planar {
+            Input::Images(Tensor::from_data(data, device))
+        } else {
+            Input::Volumes(Tensor::from_data(data, device))
+        };
+        Ok(Self { precision, model, input })
     }
 
-    /// The logits of the batch.
+    /// The logits of the batch, flat.
     ///
     /// # Shapes
-    /// `[batch, logit channels, rows, columns]`
+    /// `[batch * logit channels * pixels]`
     #[must_use]
-    pub fn forward(&self) -> Tensor<4> {
-        with_precision(self.precision, || self.model.forward(self.images.clone()).logits)
+    pub fn forward(&self) -> Tensor<1> {
+        with_precision(self.precision, || match &self.input {
+            Input::Images(images) => self.model.forward(images.clone()).logits.flatten(0, 3),
+            Input::Volumes(v) => self.model.forward_volume(v.clone()).logits.flatten(0, 4),
+        })
     }
 
     /// Trainable parameters of the network.
@@ -67,18 +87,19 @@ mod tests {
         });
         let device = Device::flex();
         let repeated =
-            RepeatedForward::new(&config, 2, [6, 9], Precision::Single, &device).unwrap();
+            RepeatedForward::new(&config, 2, &[6, 9], Precision::Single, &device).unwrap();
         let first = repeated.forward();
-        assert_eq!(first.dims(), [2, 2, 6, 9]);
+        assert_eq!(first.dims(), [2 * 2 * 6 * 9]);
         let values: Vec<f32> = first.into_data().try_to_vec().unwrap();
         assert!(values.iter().any(|&v| v != values[0]), "constant logits");
         // Batch statistics would move the running ones, and with them the next pass.
         assert_eq!(repeated.forward().into_data().try_to_vec::<f32>().unwrap(), values);
         let training = config.init(&device.clone().autodiff(), 0).unwrap();
-        let other = training.forward(Tensor::from_inner(repeated.images.clone())).logits;
+        let Input::Images(images) = &repeated.input else { panic!("images") };
+        let other = training.forward(Tensor::from_inner(images.clone())).logits;
         assert_ne!(other.into_data().try_to_vec::<f32>().unwrap(), values);
         assert_eq!(repeated.parameters(), training.parameters());
-        let rounded = RepeatedForward::new(&config, 2, [6, 9], Precision::Bfloat16, &device);
+        let rounded = RepeatedForward::new(&config, 2, &[6, 9], Precision::Bfloat16, &device);
         let rounded: Vec<f32> = rounded.unwrap().forward().into_data().try_to_vec().unwrap();
         assert_ne!(rounded, values);
         let near = |(a, b): (&f32, &f32)| (a - b).abs() < 0.1 * b.abs().max(1.0);

@@ -42,6 +42,7 @@
 //! ```
 
 pub mod alpha;
+pub mod deep_supervision;
 pub mod discrepancy_config;
 pub mod exchangeable;
 pub mod feature_discrepancy;

@@ -308,13 +308,21 @@ impl ModelConfig {
         count
     }
 
+    /// Builds the network with all parameters zero, for weights that follow.
+    ///
+    /// # Errors
+    /// When a size is outside what the architecture allows.
+    pub fn zeros(&self, device: &Device) -> Result<Model, ModelError> {
+        self.validate()?;
+        Ok(self.build(device))
+    }
+
     /// Builds the network and fills it with the weights that `seed` stands for.
     ///
     /// # Errors
     /// When a size is outside what the architecture allows.
     pub fn init(&self, device: &Device, seed: u64) -> Result<Model, ModelError> {
-        self.validate()?;
-        Ok(weights::initialise(self.build(device), seed))
+        Ok(weights::initialise(self.zeros(device)?, seed))
     }
 }
 
@@ -338,7 +346,7 @@ pub fn catalogue() -> Vec<ModelInfo> {
             paper,
             dimensions: default.dimensions(),
             parameters,
-            flops: default.flops([256, 256]).forward,
+            flops: default.flops(&flops_size).forward,
             flops_size,
             input,
             taps: default.tap_names(),

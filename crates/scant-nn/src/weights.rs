@@ -5,8 +5,7 @@
 
 mod init;
 mod named;
-
-use std::collections::BTreeMap;
+mod transfer;
 
 use burn::module::{Flag, Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -14,6 +13,7 @@ use thiserror::Error;
 
 pub use init::{Initial, initialise};
 pub use scant_core::{HostTensor, Weights};
+pub use transfer::{Transfer, shapes, transfer};
 
 use crate::Model;
 use named::{Named, PathMapper, PathVisitor};
@@ -73,19 +73,13 @@ pub fn export(model: &Model) -> Weights {
 /// Replaces every parameter and running statistic by the tensor of the same official name.
 /// `num_batches_tracked` counters of PyTorch are ignored.
 ///
-/// The network must be fresh from [`crate::ModelConfig::init`]: running statistics that a training
+/// The network must be fresh from [`crate::ModelConfig::init`] or [`crate::ModelConfig::zeros`]: running statistics that a training
 /// step has touched are buffered and would come back.
 ///
 /// # Errors
 /// When a tensor is missing, unknown or of another shape; the network is then lost.
 pub fn import(model: Model, weights: &Weights) -> Result<Model, WeightError> {
-    let mut expected: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    let mut visitor = PathVisitor::new(|path: &str, tensor: Named<'_>| {
-        if let Some(name) = model.official_name(path) {
-            expected.insert(name, tensor.shape());
-        }
-    });
-    model.visit(&mut visitor);
+    let expected = shapes(&model);
     for (name, shape) in &expected {
         match weights.get(name) {
             None => {
@@ -101,8 +95,7 @@ pub fn import(model: Model, weights: &Weights) -> Result<Model, WeightError> {
             Some(_) => {}
         }
     }
-    let known =
-        |name: &String| expected.contains_key(name) || name.ends_with("num_batches_tracked");
+    let known = |name: &String| expected.contains_key(name) || is_counter(name);
     if let Some(name) = weights.keys().find(|name| !known(name)) {
         return Err(WeightError::Unexpected(name.clone()));
     }
@@ -129,6 +122,11 @@ pub fn set_training(model: Model, training: bool) -> Model {
 #[must_use]
 pub fn is_statistic(path: &str) -> bool {
     path.ends_with("running_mean") || path.ends_with("running_var")
+}
+
+/// Whether PyTorch counts batches under this name; the counters decide nothing here.
+fn is_counter(name: &str) -> bool {
+    name.ends_with("num_batches_tracked")
 }
 
 /// Number of trainable values.

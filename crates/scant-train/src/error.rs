@@ -53,6 +53,15 @@ pub enum TrainError {
         /// What does not fit.
         source: WeightError,
     },
+    /// None of the tensors in a file fits the network.
+    #[error(
+        "none of the tensors in {path} fits the network of the recipe by name and shape; \
+         `scant models import` brings foreign weights to its names"
+    )]
+    NothingTaken {
+        /// The file.
+        path: PathBuf,
+    },
     /// The loss is not a number any more.
     #[error(
         "the loss became {value} in phase \"{phase}\", epoch {epoch}, step {step}, on the batch {batch}; \

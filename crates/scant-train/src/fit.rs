@@ -98,7 +98,11 @@ pub fn check(recipe: &Recipe, data: &Data, device: &Device) -> Result<(), TrainE
         return Err(TrainError::NoTrainingData);
     }
     let config = recipe.model_config(data.classes.logit_channels())?;
-    config.init(&Device::flex(), recipe.seed)?;
+    if config.dimensions() != 2 {
+        let name = format!("\"{}\"", config.name());
+        let allowed = "training reads images, this network takes volumes";
+        return Err(crate::RecipeError::value("model.name", name, allowed).into());
+    }
     for phase in &recipe.phase {
         if let Some(fd) = &phase.loss.feature_discrepancy {
             fd.layers.select(&config.tap_names()).map_err(|e| crate::RecipeError::Value {
@@ -184,7 +188,8 @@ impl Run<'_> {
             let device_batch = DeviceBatch::new(&batch, &self.device.clone().autodiff());
             let alpha: BTreeMap<String, f64> =
                 self.state.alpha.iter().map(|(k, v)| (k.clone(), v.alpha)).collect();
-            let draw = self.recipe.seed ^ self.state.step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let place = self.state.step.wrapping_add((self.state.batch as u64) << 32);
+            let draw = self.recipe.seed ^ place.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let precision = self.recipe.precision.into();
             let (loss, found) =
                 differentiate(precision, &self.model, &device_batch, &phase.loss, &alpha, draw);
@@ -339,7 +344,7 @@ impl Run<'_> {
 
     /// A new network on the plain device with the given weights.
     fn fresh(&self, weights: &Weights) -> Result<Model, TrainError> {
-        weights::import(self.config.init(&self.device, 0)?, weights)
+        weights::import(self.config.zeros(&self.device)?, weights)
             .map_err(|source| TrainError::Weights { path: self.folder.last(), source })
     }
 

@@ -8,6 +8,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use scant_core::Role;
 use scant_data::stream::Batch;
+use scant_nn::loss::deep_supervision;
 use scant_nn::loss::discrepancy_config::{Exchangeable, FeatureDiscrepancyConfig};
 use scant_nn::loss::exchangeable::{Pairing, Permutation, base_novel, shuffled};
 use scant_nn::loss::feature_discrepancy::{
@@ -20,10 +21,20 @@ use scant_nn::{Model, SegOutput};
 
 use crate::recipe::PhaseLoss;
 
+/// What a network is shown.
+#[derive(Debug)]
+pub(crate) enum Pixels {
+    /// `[B, C, H, W]`
+    Images(Tensor<4>),
+    /// `[B, C, D, H, W]`
+    Volumes(Tensor<5>),
+}
+
 /// A batch on the device.
 #[derive(Debug)]
 pub(crate) struct DeviceBatch {
-    pub(crate) images: Tensor<4>,
+    pub(crate) pixels: Pixels,
+    /// The slices of a volume one below the other.
     pub(crate) target: Target,
     roles: Vec<Role>,
 }
@@ -40,12 +51,32 @@ impl DeviceBatch {
             .flat_map(|a| a.flags().iter().map(|&d| f32::from(u8::from(d))))
             .collect();
         Self {
-            images: Tensor::from_data(TensorData::new(pixels, [b, c, h, w]), device),
+            pixels: Pixels::Images(Tensor::from_data(
+                TensorData::new(pixels, [b, c, h, w]),
+                device,
+            )),
             target: Target {
                 classes: Tensor::<3, Int>::from_data(TensorData::new(ids, [b, h, w]), device),
                 annotated: Tensor::from_data(TensorData::new(drawn, [b, classes]), device),
             },
             roles: batch.roles.clone(),
+        }
+    }
+
+    /// The images of a batch as the slices of volumes of `depth` slices each.
+    pub(crate) fn stacked(batch: &Batch, depth: usize, device: &Device) -> Self {
+        let planar = Self::new(batch, device);
+        let Pixels::Images(images) = planar.pixels else { unreachable!("made of images above") };
+        let [slices, c, h, w] = images.dims();
+        let count = slices / depth;
+        let volumes = images.reshape([count, depth, c, h, w]).swap_dims(1, 2);
+        Self {
+            pixels: Pixels::Volumes(volumes),
+            target: Target {
+                classes: planar.target.classes.reshape([count, depth * h, w]),
+                annotated: planar.target.annotated.slice(0..count),
+            },
+            roles: planar.roles.into_iter().step_by(depth).collect(),
         }
     }
 }
@@ -70,19 +101,42 @@ pub(crate) fn objective(
     alpha: &BTreeMap<String, f64>,
     draw: u64,
 ) -> Objective {
-    let output = model.forward(batch.images.clone());
-    let logits = Logits(output.logits.clone());
-    let segmentation = segmentation_loss(&logits, &batch.target, &loss.segmentation());
+    let (logits, output) = match &batch.pixels {
+        Pixels::Images(images) => {
+            let output = model.forward(images.clone());
+            (output.logits.clone(), Some(output))
+        }
+        Pixels::Volumes(volumes) => {
+            let logits = model.forward_volume(volumes.clone()).logits;
+            let [b, k, d, h, w] = logits.dims();
+            (logits.reshape([b, k, d * h, w]), None)
+        }
+    };
+    let config = loss.segmentation();
+    let segmentation = segmentation_loss(&Logits(logits), &batch.target, &config);
     let mut terms: BTreeMap<String, f64> = segmentation
         .terms
         .iter()
         .map(|(name, value)| ((*name).to_owned(), scalar(value)))
         .collect();
     let mut total = segmentation.total;
+    if let Some(output) = output.as_ref().filter(|output| !output.aux.is_empty()) {
+        let weights = deep_supervision::weights(output.aux.len());
+        total = total * weights[0];
+        // The coarsest comes first, and has no weight where there are others.
+        for (aux, weight) in output.aux.iter().rev().zip(&weights[1..]) {
+            if *weight > 0.0 {
+                let padding = &output.padding;
+                let (aux, target) = deep_supervision::at_stage(aux.clone(), &batch.target, padding);
+                total = total + segmentation_loss(&Logits(aux), &target, &config).total * *weight;
+            }
+        }
+        terms.insert("deep_supervision".into(), scalar(&total));
+    }
     let mut discrepancy = BTreeMap::new();
-    if let Some(config) = &loss.feature_discrepancy {
+    if let (Some(config), Some(output)) = (&loss.feature_discrepancy, &output) {
         let mut weighted = 0.0;
-        for (tap, term) in tap_terms(&output, batch, config, draw) {
+        for (tap, term) in tap_terms(output, batch, config, draw) {
             let weight = alpha.get(&tap).copied().unwrap_or(0.0);
             let contributed = term.iter().any(|t| t.contributed() > 0);
             let sum = term.into_iter().map(|t| t.value).reduce(|a, b| a + b);
@@ -140,7 +194,7 @@ fn tap_masks(
     chosen: &[usize],
 ) -> Vec<ForegroundMask> {
     let mut mask = ForegroundMask::from_target(target, config.classes);
-    let [rows, columns] = output.padding;
+    let [rows, columns] = output.padding[..] else { unreachable!("images have two axes") };
     if [rows, columns] != [0, 0] {
         mask.mask = mask.mask.pad((0, columns, 0, rows), 0.0);
     }

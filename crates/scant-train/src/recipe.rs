@@ -3,19 +3,20 @@
 //! One phase list expresses every family of methods. Unknown keys are errors that name the nearest
 //! valid key. What a file leaves out is filled in, and the filled-in recipe is stored with the run.
 
+mod model;
 mod overrides;
 mod phase;
 mod sections;
 
-use scant_nn::model::UNetConfig;
-use scant_nn::{Device, ModelConfig, on_cpu};
+use scant_nn::{Device, ModelConfig, ModelError, on_cpu};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use model::ModelSection;
 pub use phase::{From, Phase, PhaseLoss};
 pub use sections::{
-    DataSection, EmaSection, LimitSection, ModelSection, OptimSection, OptimizerName,
-    PrecisionName, ScheduleName, SplitSection,
+    DataSection, EmaSection, LimitSection, OptimSection, OptimizerName, PrecisionName,
+    ScheduleName, SplitSection,
 };
 
 /// What can be wrong with a recipe.
@@ -24,6 +25,9 @@ pub enum RecipeError {
     /// Not TOML, or a key or value that does not belong.
     #[error("recipe: {0}")]
     Parse(String),
+    /// A size of the network out of its range.
+    #[error("recipe: model: {0}")]
+    Model(#[from] ModelError),
     /// A value out of its range.
     #[error("recipe: {key} = {value} is not possible: {allowed}")]
     Value {
@@ -119,29 +123,16 @@ impl Recipe {
     /// The network this recipe describes for data with the given logit channels.
     ///
     /// # Errors
-    /// When the model name is unknown.
+    /// When a size is outside what the architecture allows.
     pub fn model_config(&self, logit_channels: usize) -> Result<ModelConfig, RecipeError> {
-        let sizes = UNetConfig {
-            width: self.model.width,
-            depth: self.model.depth,
-            input_channels: self.data.channels,
-            output_channels: logit_channels,
+        let config = self.model.config().with_channels(self.data.channels, logit_channels);
+        let patch = self.data.patches.as_ref().map(|p| p.size);
+        let config = match patch.or(self.data.size) {
+            Some(size) => config.for_size(&size),
+            None => config,
         };
-        match self.model.name.as_str() {
-            "unet" => Ok(ModelConfig::UNet(sizes)),
-            "attention-unet" => Ok(ModelConfig::AttentionUNet(sizes)),
-            other => {
-                let known: Vec<&str> =
-                    scant_nn::model::catalogue().iter().map(|m| m.name).collect();
-                let nearest = overrides::nearest(other, known.iter().copied());
-                let allowed = format!(
-                    "models are {}{}",
-                    known.join(", "),
-                    nearest.map_or(String::new(), |n| format!("; did you mean \"{n}\"?"))
-                );
-                Err(RecipeError::value("model.name", format!("\"{other}\""), &allowed))
-            }
-        }
+        config.validate()?;
+        Ok(config)
     }
 
     /// Whether a device can do what this recipe asks for.

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use scant_core::{Annotated, LabelSpace, Role, SampleId};
 use scant_data::stream::Batch;
 use scant_nn::loss::alpha::AlphaState;
-use scant_nn::{Device, Model, Precision, with_precision};
+use scant_nn::{Device, Model, Precision, weights, with_precision};
 
 use crate::TrainError;
 use crate::objective::{DeviceBatch, Objective, objective};
@@ -26,6 +26,9 @@ pub(crate) fn differentiate(
     alpha: &BTreeMap<String, f64>,
     draw: u64,
 ) -> (Objective, Option<FlatGradients>) {
+    // Dropout and its kin draw from the generator of the device. Seeded anew at every step, it makes
+    // them a function of the step, so that a resumed run drops the same.
+    weights::device(model).seed(draw);
     // The backward pass keeps to the precision of the forward pass.
     let loss = with_precision(precision, || objective(model, batch, loss, alpha, draw));
     let finite = loss.terms["total"].is_finite();
@@ -81,19 +84,35 @@ pub struct RepeatedStep {
 }
 
 impl RepeatedStep {
-    /// The network, precision, batch size, loss and optimiser of the first phase of a recipe; `device` without
-    /// autodiff. Augmentation, schedules and moving averages take no part.
+    /// The network, precision, batch size, loss and optimiser of the first phase of a recipe on images
+    /// (or volumes, depth first) of `size`; `device` without autodiff. Augmentation, schedules and
+    /// moving averages take no part.
     ///
     /// # Errors
-    /// When the recipe has no image size, asks for a tap the network does not have, for a network
-    /// that cannot be built, or for a precision that the device does not have.
-    pub fn new(recipe: &Recipe, classes: &LabelSpace, device: &Device) -> Result<Self, TrainError> {
-        let Some(size) = recipe.data.size else {
-            return Err(RecipeError::value("data.size", "\"keep\"", "rows and columns").into());
-        };
+    /// When the recipe asks for a tap the network does not have, for a network that cannot be built or
+    /// takes another kind of input, or for a precision that the device does not have.
+    pub fn new(
+        recipe: &Recipe,
+        classes: &LabelSpace,
+        size: &[usize],
+        device: &Device,
+    ) -> Result<Self, TrainError> {
         recipe.check_device(device)?;
         let device = device.clone().autodiff();
-        let config = recipe.model_config(classes.logit_channels())?;
+        let config = recipe.model_config(classes.logit_channels())?.for_size(size);
+        let (depth, plane) = match (config.dimensions(), size) {
+            (2, &[rows, columns]) => (None, [rows, columns]),
+            (3, &[depth, rows, columns]) => (Some(depth), [rows, columns]),
+            (2, _) => return Err(RecipeError::value("size", list(size), "rows and columns").into()),
+            _ => {
+                let allowed = "depth, rows and columns";
+                return Err(RecipeError::value("size", list(size), allowed).into());
+            }
+        };
+        if depth.is_some() && recipe.phase[0].loss.feature_discrepancy.is_some() {
+            let allowed = "for networks of images";
+            return Err(RecipeError::value("loss.feature_discrepancy", "{ .. }", allowed).into());
+        }
         let model = config.init(&device, recipe.seed)?;
         let loss = recipe.phase[0].loss.clone();
         let taps = config.tap_names();
@@ -103,11 +122,15 @@ impl RepeatedStep {
             })?;
         }
         let alpha = first_alphas(&loss, &taps).into_iter().map(|(k, v)| (k, v.alpha)).collect();
-        let batch = generated(recipe.data.batch, recipe.data.channels, size, classes, recipe.seed);
+        let count = recipe.data.batch * depth.unwrap_or(1);
+        let batch = generated(count, recipe.data.channels, plane, classes, recipe.seed);
         Ok(Self {
             precision: recipe.precision.into(),
             model,
-            batch: DeviceBatch::new(&batch, &device),
+            batch: match depth {
+                None => DeviceBatch::new(&batch, &device),
+                Some(depth) => DeviceBatch::stacked(&batch, depth, &device),
+            },
             loss,
             alpha,
             optimizer: Optimizer::new(recipe.optim),
@@ -140,6 +163,10 @@ impl RepeatedStep {
     pub fn updates(&self) -> u64 {
         self.optimizer.updates()
     }
+}
+
+fn list(size: &[usize]) -> String {
+    size.iter().map(ToString::to_string).collect::<Vec<_>>().join("x")
 }
 
 /// Noise of mean 0 and deviation 1, with a rectangle of each foreground class on it.
@@ -191,7 +218,7 @@ mod tests {
         );
         let names = ["background", "a", "b"].map(String::from).to_vec();
         let classes = LabelSpace::new(names).unwrap();
-        RepeatedStep::new(&Recipe::parse(&text, &[]).unwrap(), &classes, &Device::flex())
+        RepeatedStep::new(&Recipe::parse(&text, &[]).unwrap(), &classes, &[12, 8], &Device::flex())
     }
 
     #[test]
@@ -222,12 +249,13 @@ mod tests {
         let unknown = "{ dice = 1.0, feature_discrepancy = { layers = [\"enc7\"] } }";
         let error = repeated("", unknown).unwrap_err().to_string();
         assert!(error.contains("enc7"), "{error}");
-        let keep = "[model]\nname = \"unet\"\n[data]\nsize = \"keep\"\nbatch = 1\n[[phase]]\n\
+        let planar = "[model]\nname = \"unet\"\nwidth = 2\ndepth = 1\n[[phase]]\n\
                     name = \"only\"\nepochs = 1\nloss = { dice = 1.0 }\n";
         let classes = LabelSpace::new(vec!["background".into(), "a".into()]).unwrap();
-        let recipe = Recipe::parse(keep, &[]).unwrap();
-        let error = RepeatedStep::new(&recipe, &classes, &Device::flex()).unwrap_err().to_string();
-        assert!(error.contains("data.size"), "{error}");
+        let recipe = Recipe::parse(planar, &[]).unwrap();
+        let error = RepeatedStep::new(&recipe, &classes, &[8, 8, 8], &Device::flex());
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("size = 8x8x8") && error.contains("rows and columns"), "{error}");
     }
 
     #[test]

@@ -37,12 +37,15 @@ pub(crate) fn run(session: &Session, command: &BenchCommand) -> Result {
     recipe.check_device(&session.device)?;
     let classes = classes(net.classes as usize)?;
     let config = recipe.model_config(classes.logit_channels())?;
+    let size =
+        net.size.of(config.dimensions()).map_err(|e| Failure::usage(format!("--size: {e}")))?;
+    let config = config.for_size(&size);
     let machine = Machine::measure(session);
     let before_mib = memory::now_mib();
-    let flops = config.flops(net.size);
+    let flops = config.flops(&size);
     let (what, per_image, terms, seconds, parameters) = match command {
         BenchCommand::Step(_) => {
-            let mut step = RepeatedStep::new(&recipe, &classes, &session.device)?;
+            let mut step = RepeatedStep::new(&recipe, &classes, &size, &session.device)?;
             let parameters = step.parameters();
             let mut terms = step.step(); // which is a warm-up as well
             terms.remove("total");
@@ -56,7 +59,7 @@ pub(crate) fn run(session: &Session, command: &BenchCommand) -> Result {
         BenchCommand::Infer(_) => {
             let precision = recipe.precision.into();
             let pass =
-                RepeatedForward::new(&config, batch as usize, net.size, precision, &session.device)
+                RepeatedForward::new(&config, batch as usize, &size, precision, &session.device)
                     .map_err(TrainError::from)?;
             let seconds = Seconds::of(net.warmup, net.repeats, || {
                 let logits = pass.forward();
@@ -71,7 +74,7 @@ pub(crate) fn run(session: &Session, command: &BenchCommand) -> Result {
         what,
         model: config,
         parameters,
-        size: net.size,
+        size,
         batch,
         classes: net.classes,
         precision: net.precision.name(),
@@ -132,12 +135,7 @@ fn recipe(net: &BenchNetArgs, batch: u32, loss: Option<Table>) -> Result<Recipe>
     let mut model = vec![("name", Value::from(net.model.as_str()))];
     model.extend(net.width.map(|n| ("width", Value::from(n))));
     model.extend(net.depth.map(|n| ("depth", Value::from(n))));
-    let [rows, columns] = net.size.map(|n| Value::from(n as u32));
-    let data = [
-        ("size", Value::Array(vec![rows, columns])),
-        ("channels", Value::from(net.channels)),
-        ("batch", Value::from(batch)),
-    ];
+    let data = [("channels", Value::from(net.channels)), ("batch", Value::from(batch))];
     let mut phase = vec![("name", Value::from("bench")), ("epochs", Value::from(1))];
     phase.extend(loss.map(|loss| ("loss", Value::Table(loss))));
     let recipe = [
@@ -148,7 +146,8 @@ fn recipe(net: &BenchNetArgs, batch: u32, loss: Option<Table>) -> Result<Recipe>
     ];
     let recipe = section(recipe);
     let text = toml::to_string(&recipe).map_err(Failure::failed)?;
-    Ok(Recipe::parse(&text, &[])?)
+    let set: Vec<String> = net.set.iter().map(|given| format!("model.{given}")).collect();
+    Ok(Recipe::parse(&text, &set)?)
 }
 
 fn section(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Value {

@@ -1,4 +1,4 @@
-//! `scant models | losses | recipes | formats`: what this build offers.
+//! `scant losses | recipes | formats`: what this build offers. See `models` for the networks.
 
 use serde_json::json;
 
@@ -6,25 +6,8 @@ use crate::args::{ListArgs, RecipesArgs};
 use crate::exit::{Failure, Result};
 use crate::recipes;
 
-fn print_json(value: &impl serde::Serialize) -> Result {
+pub(super) fn print_json(value: &impl serde::Serialize) -> Result {
     println!("{}", serde_json::to_string_pretty(value).map_err(Failure::failed)?);
-    Ok(())
-}
-
-pub(crate) fn models(args: &ListArgs) -> Result {
-    let models = scant_nn::model::catalogue();
-    if args.json {
-        return print_json(&models);
-    }
-    for m in models {
-        let (millions, giga) = (m.parameters as f64 / 1e6, m.flops_256 as f64 / 1e9);
-        println!(
-            "{:<16} {millions:>6.1} M parameters  {giga:>6.1} GFLOP at 256 x 256  {}",
-            m.name, m.paper
-        );
-        println!("{:16} input: {}", "", m.input);
-        println!("{:16} taps:  {}", "", m.taps.join(" "));
-    }
     Ok(())
 }
 

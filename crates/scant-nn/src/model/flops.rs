@@ -45,7 +45,8 @@ impl Count {
 impl ModelConfig {
     /// Operations on one image of the given rows and columns, sides padded as the network pads them.
     #[must_use]
-    pub fn flops(&self, size: [usize; 2]) -> Flops {
+    pub fn flops(&self, size: &[usize]) -> Flops {
+        let size = [size[0], size[1]];
         let mut count = Count::default();
         match self {
             Self::UNet(c) => unet(c, size, &mut count),
@@ -117,20 +118,20 @@ mod tests {
         let forward = 2 * (down + up + head);
         assert_eq!(forward, 13_920);
         let first = 2 * 24 * 9 * 2;
-        let flops = ModelConfig::UNet(config(2, 1, 1, 1)).flops([4, 6]);
+        let flops = ModelConfig::UNet(config(2, 1, 1, 1)).flops(&[4, 6]);
         assert_eq!(flops, Flops { forward, step: 3 * forward - first });
         // Gates: 2 channels to 1 twice, 1 to 1.
         let gated = forward + 2 * 24 * (2 + 2 + 1);
-        let flops = ModelConfig::AttentionUNet(config(2, 1, 1, 1)).flops([4, 6]);
+        let flops = ModelConfig::AttentionUNet(config(2, 1, 1, 1)).flops(&[4, 6]);
         assert_eq!(flops, Flops { forward: gated, step: 3 * gated - first });
     }
 
     #[test]
     fn sides_are_padded_as_the_network_pads_them() {
         let net = ModelConfig::UNet(config(4, 3, 3, 2));
-        assert_eq!(net.flops([17, 8]), net.flops([24, 8]));
-        assert_ne!(net.flops([17, 8]), net.flops([16, 8]));
-        assert_eq!(net.flops([1, 1]), net.flops([8, 8]));
+        assert_eq!(net.flops(&[17, 8]), net.flops(&[24, 8]));
+        assert_ne!(net.flops(&[17, 8]), net.flops(&[16, 8]));
+        assert_eq!(net.flops(&[1, 1]), net.flops(&[8, 8]));
     }
 
     /// U-Nets are also built with 2x2 transposed convolutions on the way up, one weight per output
@@ -144,10 +145,10 @@ mod tests {
             let maps = (0..4).map(|level| (2 * (32 << level) * (32 << level), side >> level));
             maps.map(|(weights, side)| (2 * weights * side * side) as f64 / 1e9).sum()
         };
-        let inference = giga(net.flops([512, 512]).forward);
+        let inference = giga(net.flops(&[512, 512]).forward);
         assert!((inference - 130.9).abs() < 0.1, "{inference}");
         assert!((inference - 8.0 * up(512) - 97.0).abs() < 0.5, "{inference}");
-        let step = 2.0 * giga(net.flops([256, 256]).step);
+        let step = 2.0 * giga(net.flops(&[256, 256]).step);
         assert!((step - 196.2).abs() < 0.1, "{step}");
         assert!((step - 2.0 * 3.0 * 8.0 * up(256) - 145.0).abs() < 0.5, "{step}");
     }
@@ -176,7 +177,7 @@ mod tests {
                     let pixels = (size[0] >> level) * (size[1] >> level);
                     forward += 2 * (tensor.shape.iter().product::<usize>() * pixels) as u64;
                 }
-                assert_eq!(net.flops(size).forward, forward, "{net:?}");
+                assert_eq!(net.flops(&size).forward, forward, "{net:?}");
             }
         }
     }

@@ -135,7 +135,7 @@ impl Run<'_> {
 
     fn rebuild(&self, tensors: &Weights) -> Result<scant_nn::Model, TrainError> {
         let device = self.device.clone().autodiff();
-        weights::import(self.config.init(&device, 0)?, tensors)
+        weights::import(self.config.zeros(&device)?, tensors)
             .map_err(|source| TrainError::Weights { path: self.folder.last(), source })
     }
 

@@ -1,10 +1,11 @@
 //! Beginning a run, or picking one up where its checkpoint left it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 use scant_core::{PhaseRecord, RunRecord};
-use scant_nn::weights;
+use scant_nn::{Model, weights};
 
 use super::{Data, FitOptions, Run, check, stream};
 use crate::TrainError;
@@ -32,7 +33,11 @@ impl<'a> Run<'a> {
             .map(|i| data.validation.load(i))
             .collect::<Result<Vec<_>, _>>()?;
         let device = options.device.clone();
-        let model = config.init(&device.clone().autodiff(), recipe.seed)?;
+        let mut model = config.init(&device.clone().autodiff(), recipe.seed)?;
+        let continues = options.resume && folder.last().is_file();
+        if let Some(path) = recipe.model.weights().filter(|_| !continues) {
+            model = take_over(model, path, observer)?;
+        }
         let stream = stream(recipe, data)?;
         let state = State {
             fingerprint: fingerprint(recipe),
@@ -74,7 +79,7 @@ impl<'a> Run<'a> {
             record,
             clock: Instant::now(),
         };
-        if options.resume && folder.last().is_file() {
+        if continues {
             run.restore()?;
         } else {
             run.begin_phase(0);
@@ -92,7 +97,7 @@ impl<'a> Run<'a> {
             });
         }
         let device = self.device.clone().autodiff();
-        self.model = weights::import(self.config.init(&device, 0)?, &checkpoint.model)
+        self.model = weights::import(self.config.zeros(&device)?, &checkpoint.model)
             .map_err(|source| TrainError::Weights { path, source })?;
         self.state = checkpoint.state;
         self.optimizer = Optimizer::restore(
@@ -123,6 +128,33 @@ impl<'a> Run<'a> {
         self.observer.note(&where_to);
         Ok(())
     }
+}
+
+/// The network with what fits of the weights in a file.
+fn take_over(model: Model, path: &Path, observer: &mut dyn Observer) -> Result<Model, TrainError> {
+    let (tensors, _) = scant_infer::load_tensors(path)?;
+    let (model, report) = weights::transfer(model, &tensors);
+    if report.taken.is_empty() {
+        return Err(TrainError::NothingTaken { path: path.into() });
+    }
+    let all = report.taken.len() + report.missing.len() + report.other_shape.len();
+    observer.note(&format!(
+        "{} of {all} tensors start from {}",
+        report.taken.len(),
+        path.display()
+    ));
+    let list = |what: &str, names: Vec<&str>| match names[..] {
+        [] => String::new(),
+        [first] => format!("{what} {first}. "),
+        [first, .., last] => format!("{what} {first} .. {last} ({}). ", names.len()),
+    };
+    let missing = list("Not in the file:", report.missing.iter().map(String::as_str).collect());
+    let shapes = report.other_shape.iter().map(|s| s.0.as_str()).collect();
+    let shapes = list("Of another shape:", shapes);
+    if !missing.is_empty() || !shapes.is_empty() {
+        observer.note(&format!("these start from the seed. {missing}{shapes}"));
+    }
+    Ok(model)
 }
 
 fn empty_phase(name: &str) -> PhaseRecord {

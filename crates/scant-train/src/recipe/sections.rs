@@ -8,27 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::RecipeError;
 
-/// `[model]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelSection {
-    /// Architecture, see `scant models`.
-    pub name: String,
-    /// Channels of the first stage.
-    #[serde(default = "default_width")]
-    pub width: usize,
-    /// How often the image is halved.
-    #[serde(default = "default_depth")]
-    pub depth: usize,
-}
-
-fn default_width() -> usize {
-    32
-}
-fn default_depth() -> usize {
-    4
-}
-
 /// How convolutions multiply while a network trains. Everything else is single precision always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

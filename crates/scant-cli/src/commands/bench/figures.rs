@@ -22,7 +22,8 @@ pub(super) struct Figures {
     pub(super) what: Work,
     pub(super) model: ModelConfig,
     pub(super) parameters: u64,
-    pub(super) size: [usize; 2],
+    /// Rows and columns, volumes with their depth before.
+    pub(super) size: Vec<usize>,
     pub(super) batch: u32,
     pub(super) classes: u32,
     pub(super) precision: &'static str,
@@ -42,6 +43,10 @@ pub(super) struct Figures {
 }
 
 impl Figures {
+    fn size_text(&self) -> String {
+        self.size.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ")
+    }
+
     fn gflop(&self) -> f64 {
         self.flops as f64 / 1e9
     }
@@ -94,7 +99,6 @@ impl Figures {
     }
 
     pub(super) fn text(&self) -> String {
-        let [rows, columns] = self.size;
         let mut out = String::new();
         let mut line = |name: &str, value: String| {
             // Writing to a string does not fail.
@@ -116,7 +120,7 @@ impl Figures {
         );
         line(
             "batch",
-            format!("{} x {} x {rows} x {columns}", self.batch, self.model.input_channels()),
+            format!("{} x {} x {}", self.batch, self.model.input_channels(), self.size_text()),
         );
         let s = &self.seconds;
         line(
