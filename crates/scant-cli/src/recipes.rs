@@ -20,9 +20,17 @@ macro_rules! built_in {
 /// All of them, sorted.
 pub(crate) const ALL: &[BuiltIn] = built_in![
     "demo/demo",
+    "feature-discrepancy/attention-unet-roy",
+    "feature-discrepancy/cmu-net-roy",
     "feature-discrepancy/long-baseline",
     "feature-discrepancy/two-phase",
     "supervised/attention-unet",
+    "supervised/cmu-net",
+    "supervised/nnunet",
+    "supervised/nucleisegnet",
+    "supervised/ssl4mis-unet",
+    "supervised/swin-unet",
+    "supervised/transunet",
     "supervised/unet",
 ];
 
