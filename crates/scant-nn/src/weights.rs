@@ -4,6 +4,7 @@
 //! `safetensors.torch.load_file` and official checkpoints map without a table at the caller.
 
 mod init;
+pub(crate) mod keras;
 mod named;
 mod transfer;
 
@@ -12,6 +13,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use thiserror::Error;
 
 pub use init::{Initial, initialise};
+pub use keras::{KerasLayout, KerasTensor, from_keras, to_keras};
 pub use scant_core::{HostTensor, Weights};
 pub use transfer::{Transfer, shapes, transfer};
 
@@ -43,6 +45,21 @@ pub enum WeightError {
         expected: Vec<usize>,
         /// Shape in the file.
         got: Vec<usize>,
+    },
+    /// Keras' order was asked of a network without a reference in Keras.
+    #[error(
+        "the reference of this network is not written in Keras; name its tensors as PyTorch does"
+    )]
+    NotKeras,
+    /// Another number of tensors than the network has in Keras' order.
+    #[error(
+        "the weights are {got} tensors, the network has {expected} in Keras' order; they belong to another network or size"
+    )]
+    Count {
+        /// Tensors of the network.
+        expected: usize,
+        /// Tensors given.
+        got: usize,
     },
 }
 
