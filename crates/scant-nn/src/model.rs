@@ -7,6 +7,7 @@
 mod attention_unet;
 mod flops;
 mod network;
+mod swin_unet;
 mod unet;
 mod unet_config;
 
@@ -20,6 +21,7 @@ use thiserror::Error;
 pub use attention_unet::AttentionUNet;
 pub use flops::Flops;
 pub use network::Shapes;
+pub use swin_unet::{SwinUnet, SwinUnetConfig, from_swin_checkpoint};
 pub use unet::UNet;
 pub use unet_config::UNetConfig;
 
@@ -247,6 +249,13 @@ macro_rules! architectures {
                 }
             }
 
+            /// Ends of names of the reference's buffers that have no place in this module.
+            fn buffers(&self) -> &'static [&'static str] {
+                match self {
+                    $(Self::$variant(_) => <$variant as Network>::BUFFERS,)*
+                }
+            }
+
             /// How the parameter of an official name starts.
             pub(crate) fn initial(&self, name: &str, shape: &[usize]) -> Initial {
                 match self {
@@ -319,6 +328,13 @@ impl ModelConfig {
 }
 
 impl Model {
+    /// Whether files of the reference hold a tensor of this name that is no parameter and no running
+    /// statistic, and is made anew here.
+    #[must_use]
+    pub fn is_buffer(&self, name: &str) -> bool {
+        name.ends_with("num_batches_tracked") || self.buffers().iter().any(|b| name.ends_with(b))
+    }
+
     /// Trainable parameters.
     #[must_use]
     pub fn parameters(&self) -> u64 {
@@ -351,4 +367,5 @@ pub fn catalogue() -> Vec<ModelInfo> {
 architectures! {
     UNet planar "unet" UNetConfig;
     AttentionUNet planar "attention-unet" UNetConfig;
+    SwinUnet planar "swin-unet" SwinUnetConfig;
 }

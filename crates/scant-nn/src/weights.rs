@@ -3,7 +3,9 @@
 //! Names are those of the official PyTorch `state_dict`, so that a saved file opens in Python with
 //! `safetensors.torch.load_file` and official checkpoints map without a table at the caller.
 
+mod bicubic;
 mod init;
+mod mapped;
 mod named;
 
 use std::collections::BTreeMap;
@@ -13,7 +15,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use thiserror::Error;
 
 pub use init::{Initial, initialise};
+pub use mapped::Mapped;
 pub use scant_core::{HostTensor, Weights};
+
+pub(crate) use bicubic::resize_bicubic;
 
 use crate::Model;
 use named::{Named, PathMapper, PathVisitor};
@@ -71,7 +76,7 @@ pub fn export(model: &Model) -> Weights {
 }
 
 /// Replaces every parameter and running statistic by the tensor of the same official name.
-/// `num_batches_tracked` counters of PyTorch are ignored.
+/// Buffers of the reference ([`Model::is_buffer`]), such as PyTorch's `num_batches_tracked`, are ignored.
 ///
 /// The network must be fresh from [`crate::ModelConfig::init`]: running statistics that a training
 /// step has touched are buffered and would come back.
@@ -101,8 +106,7 @@ pub fn import(model: Model, weights: &Weights) -> Result<Model, WeightError> {
             Some(_) => {}
         }
     }
-    let known =
-        |name: &String| expected.contains_key(name) || name.ends_with("num_batches_tracked");
+    let known = |name: &String| expected.contains_key(name) || model.is_buffer(name);
     if let Some(name) = weights.keys().find(|name| !known(name)) {
         return Err(WeightError::Unexpected(name.clone()));
     }

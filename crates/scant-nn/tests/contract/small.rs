@@ -1,12 +1,27 @@
 //! Every architecture, small enough to be asked in a moment.
 
 use scant_nn::ModelConfig;
-use scant_nn::model::UNetConfig;
+use scant_nn::model::{SwinUnetConfig, UNetConfig};
 
 /// One or more configurations of every architecture.
 pub(crate) fn small(input: usize, output: usize) -> Vec<ModelConfig> {
     let unet = UNetConfig { width: 4, depth: 2, input_channels: input, output_channels: output };
-    vec![ModelConfig::UNet(unet.clone()), ModelConfig::AttentionUNet(unet)]
+    let swin_unet = SwinUnetConfig {
+        embed_dim: 4,
+        depths: vec![2, 2, 1],
+        heads: vec![1, 2, 4],
+        window: 3,
+        patch: 2,
+        mlp_ratio: 2,
+        input_channels: input,
+        output_channels: output,
+        ..SwinUnetConfig::default()
+    };
+    vec![
+        ModelConfig::UNet(unet.clone()),
+        ModelConfig::AttentionUNet(unet),
+        ModelConfig::SwinUnet(swin_unet),
+    ]
 }
 
 /// Ends of paths of parameters that have no gradient in evaluation mode, with the reason.
