@@ -13,6 +13,7 @@ mod flops;
 mod network;
 mod nuclei_segnet;
 mod stage_config;
+mod swin_unet;
 mod unet;
 mod unet_config;
 
@@ -32,6 +33,7 @@ pub use flops::Flops;
 pub use network::Shapes;
 pub use nuclei_segnet::NucleiSegNet;
 pub use stage_config::{AttentionUNetRoyConfig, NucleiSegNetConfig};
+pub use swin_unet::{SwinUnet, SwinUnetConfig, from_swin_checkpoint};
 pub use unet::UNet;
 pub use unet_config::UNetConfig;
 
@@ -283,6 +285,13 @@ macro_rules! architectures {
                 }
             }
 
+            /// Ends of names of the reference's buffers that have no place in this module.
+            fn buffers(&self) -> &'static [&'static str] {
+                match self {
+                    $(Self::$variant(_) => <$variant as Network>::BUFFERS,)*
+                }
+            }
+
             /// How the parameter of an official name starts.
             pub(crate) fn initial(&self, name: &str, shape: &[usize]) -> Initial {
                 match self {
@@ -363,6 +372,13 @@ impl ModelConfig {
 }
 
 impl Model {
+    /// Whether files of the reference hold a tensor of this name that is no parameter and no running
+    /// statistic, and is made anew here.
+    #[must_use]
+    pub fn is_buffer(&self, name: &str) -> bool {
+        name.ends_with("num_batches_tracked") || self.buffers().iter().any(|b| name.ends_with(b))
+    }
+
     /// Trainable parameters.
     #[must_use]
     pub fn parameters(&self) -> u64 {
@@ -399,4 +415,5 @@ architectures! {
     CmuNet planar "cmu-net" CmuNetConfig;
     CmuNetRoy planar "cmu-net-roy" CmuNetConfig;
     NucleiSegNet planar "nucleisegnet" NucleiSegNetConfig;
+    SwinUnet planar "swin-unet" SwinUnetConfig;
 }

@@ -3,8 +3,10 @@
 //! Names are those of the official PyTorch `state_dict`, so that a saved file opens in Python with
 //! `safetensors.torch.load_file` and official checkpoints map without a table at the caller.
 
+mod bicubic;
 mod init;
 pub(crate) mod keras;
+mod mapped;
 mod named;
 mod transfer;
 
@@ -14,8 +16,11 @@ use thiserror::Error;
 
 pub use init::{Initial, initialise};
 pub use keras::{KerasLayout, KerasTensor, from_keras, to_keras};
+pub use mapped::Mapped;
 pub use scant_core::{HostTensor, Weights};
 pub use transfer::{Transfer, shapes, transfer};
+
+pub(crate) use bicubic::resize_bicubic;
 
 use crate::Model;
 use named::{Named, PathMapper, PathVisitor};
@@ -88,7 +93,7 @@ pub fn export(model: &Model) -> Weights {
 }
 
 /// Replaces every parameter and running statistic by the tensor of the same official name.
-/// `num_batches_tracked` counters of PyTorch are ignored.
+/// Buffers of the reference ([`Model::is_buffer`]), such as PyTorch's `num_batches_tracked`, are ignored.
 ///
 /// The network must be fresh from [`crate::ModelConfig::init`] or [`crate::ModelConfig::zeros`]: running statistics that a training
 /// step has touched are buffered and would come back.
@@ -112,7 +117,7 @@ pub fn import(model: Model, weights: &Weights) -> Result<Model, WeightError> {
             Some(_) => {}
         }
     }
-    let known = |name: &String| expected.contains_key(name) || is_counter(name);
+    let known = |name: &String| expected.contains_key(name) || model.is_buffer(name);
     if let Some(name) = weights.keys().find(|name| !known(name)) {
         return Err(WeightError::Unexpected(name.clone()));
     }
@@ -139,11 +144,6 @@ pub fn set_training(model: Model, training: bool) -> Model {
 #[must_use]
 pub fn is_statistic(path: &str) -> bool {
     path.ends_with("running_mean") || path.ends_with("running_var")
-}
-
-/// Whether PyTorch counts batches under this name; the counters decide nothing here.
-fn is_counter(name: &str) -> bool {
-    name.ends_with("num_batches_tracked")
 }
 
 /// Number of trainable values.

@@ -34,9 +34,8 @@ fn read(path: &Path) -> Vec<f32> {
     let array = volume.into_ndarray::<f32>().unwrap();
     let start = |axis: usize| (array.shape()[axis] as isize - SIZE[axis] as isize) / 2;
     let at = |index: [usize; 3]| {
-        let place: Option<Vec<usize>> = (0..3)
-            .map(|axis| usize::try_from(start(axis) + index[axis] as isize).ok())
-            .collect();
+        let place: Option<Vec<usize>> =
+            (0..3).map(|axis| usize::try_from(start(axis) + index[axis] as isize).ok()).collect();
         place.and_then(|p| array.get(p.as_slice())).copied().unwrap_or(0.0)
     };
     let axes = (0..SIZE[0]).flat_map(|i| (0..SIZE[1]).map(move |j| (i, j)));
@@ -66,7 +65,10 @@ fn cases(device: &Device) -> Vec<Case> {
         Case {
             volume: Tensor::from_data(TensorData::new(values, [1, 1, d, h, w]), device),
             target: Target {
-                classes: Tensor::<3, Int>::from_data(TensorData::new(labels, [1, d * h, w]), device),
+                classes: Tensor::<3, Int>::from_data(
+                    TensorData::new(labels, [1, d * h, w]),
+                    device,
+                ),
                 annotated: Tensor::ones([1, 3], device),
             },
         }

@@ -1,7 +1,7 @@
 //! How much arithmetic a network is.
 //!
 //! Counted are the convolutions, as direct ones: two operations (multiply, add) for every weight and
-//! output pixel. Norms, activations, pooling and losses are left out; they cost memory traffic
+//! output pixel; likewise linear layers and the products of attention. Norms, activations, pooling and losses are left out; they cost memory traffic
 //! rather than arithmetic. An implementation that multiplies less often (Winograd) is measured
 //! against the same count.
 
@@ -53,6 +53,11 @@ impl ModelConfig {
             Self::AttentionUNet(c) => {
                 unet(c, size, &mut count);
                 gates(c, size, &mut count);
+            }
+            Self::SwinUnet(c) => {
+                for (i, (weights, rows)) in c.products(size).into_iter().enumerate() {
+                    if i == 0 { count.first(weights, rows) } else { count.conv(weights, rows) }
+                }
             }
             #[allow(unreachable_patterns)]
             _ => {}

@@ -37,10 +37,13 @@ pub(crate) trait Network: Module {
 
     /// Where it comes from.
     const PAPER: &'static str;
-    /// Trainable parameters of the published configuration with 3 (volumes: 1) channels and 1 logit.
+    /// Trainable parameters of the published configuration.
     const PARAMETERS: u64;
     /// What the input may be.
     const INPUT: &'static str;
+    /// Ends of the names of buffers of the reference that are made anew here and ignored in files,
+    /// besides PyTorch's counters `num_batches_tracked`.
+    const BUFFERS: &'static [&'static str] = &[];
 
     /// Checks the sizes; `model` is the name in recipes, for the message.
     fn validate(model: &'static str, config: &Self::Config) -> Result<(), ModelError>;

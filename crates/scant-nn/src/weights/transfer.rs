@@ -53,7 +53,7 @@ pub fn transfer(model: Model, weights: &Weights) -> (Model, Transfer) {
         }
     }
     let foreign = weights.keys().filter(|name| !expected.contains_key(*name));
-    report.unexpected = foreign.filter(|name| !super::is_counter(name)).cloned().collect();
+    report.unexpected = foreign.filter(|name| !model.is_buffer(name)).cloned().collect();
     let fits = |name: &str| -> Option<HostTensor> {
         weights.get(name).filter(|t| expected.get(name) == Some(&t.shape)).cloned()
     };

@@ -1,7 +1,9 @@
 //! Every architecture, small enough to be asked in a moment.
 
 use scant_nn::ModelConfig;
-use scant_nn::model::{AttentionUNetRoyConfig, CmuNetConfig, NucleiSegNetConfig, UNetConfig};
+use scant_nn::model::{
+    AttentionUNetRoyConfig, CmuNetConfig, NucleiSegNetConfig, SwinUnetConfig, UNetConfig,
+};
 
 /// One or more configurations of every architecture.
 pub(crate) fn small(input: usize, output: usize) -> Vec<ModelConfig> {
@@ -22,6 +24,17 @@ pub(crate) fn small(input: usize, output: usize) -> Vec<ModelConfig> {
     };
     let nuclei =
         NucleiSegNetConfig { width: 4, depth: 2, input_channels: input, output_channels: output };
+    let swin_unet = SwinUnetConfig {
+        embed_dim: 4,
+        depths: vec![2, 2, 1],
+        heads: vec![1, 2, 4],
+        window: 3,
+        patch: 2,
+        mlp_ratio: 2,
+        input_channels: input,
+        output_channels: output,
+        ..SwinUnetConfig::default()
+    };
     vec![
         ModelConfig::UNet(unet.clone()),
         ModelConfig::AttentionUNet(unet),
@@ -29,6 +42,7 @@ pub(crate) fn small(input: usize, output: usize) -> Vec<ModelConfig> {
         ModelConfig::CmuNet(cmu.clone()),
         ModelConfig::CmuNetRoy(cmu),
         ModelConfig::NucleiSegNet(nuclei),
+        ModelConfig::SwinUnet(swin_unet),
     ]
 }
 
