@@ -41,9 +41,12 @@
 //! Sizes are checked against [`WeightLimits`] before memory is taken, and only the tensors that are
 //! returned are read: optimiser states cost nothing.
 
+mod archive;
 mod element;
 mod error;
 mod keras;
+mod npz;
+mod pytorch;
 mod safetensors;
 mod source;
 
@@ -86,9 +89,9 @@ fn read_path(path: &Path, options: &ReadOptions) -> Result<WeightFile, Fault> {
         return Err(WeightProblem::KeyNotUsed { key: key.clone(), format: found });
     }
     let file = match found {
-        WeightFormat::PyTorch | WeightFormat::Keras | WeightFormat::Npz => {
-            Err(Fault::unsupported(format!("{found}"), "convert it to safetensors"))
-        }
+        WeightFormat::PyTorch => pytorch::read(source, options),
+        WeightFormat::Keras => keras::read(source, &options.limits),
+        WeightFormat::Npz => npz::read(source, &options.limits),
         WeightFormat::Safetensors => safetensors::read(source, &options.limits),
     }?;
     if file.tensors.is_empty() {
@@ -149,14 +152,14 @@ pub struct WeightFile {
     /// What the order of [`tensors`](Self::tensors) means.
     pub order: TensorOrder,
     /// PyTorch: under which keys the state dict was found, joined by dots, `None` when the file is
-    /// a state dict itself. Looked for are, in this order: the file itself, `state_dict`,
-    /// `model_state_dict`, `model`, `network_weights` (nnU-Net), `net`, `network`, `weights`,
-    /// `params`, and then whatever single dictionary of tensors there is. A dictionary counts when
+    /// a state dict itself. Looked for are, in this order: `state_dict`, `model_state_dict`,
+    /// `model`, `network_weights` (nnU-Net), `net`, `network`, `weights`, `params`, the file
+    /// itself, and then whatever single dictionary of tensors there is. A dictionary counts when
     /// it holds at least one tensor. Optimiser states never count.
     pub state_dict: Option<String>,
     /// Everything else in the file that is plain data. PyTorch: the other entries of the checkpoint
     /// (`trainer_name` and `init_args` of nnU-Net, `epoch`), without tensors, opaque objects,
-    /// optimiser states and what is longer than 64 KiB of text. Keras: attributes of the file and
+    /// optimiser states and entries of more than 1 MiB of text or 100 000 values. Keras: attributes of the file and
     /// the model's configuration under `model_config`, `training_config`, `metadata`. Safetensors:
     /// its metadata, as strings.
     pub metadata: BTreeMap<String, serde_json::Value>,
@@ -209,23 +212,35 @@ impl WeightFile {
         all
     }
 
-    /// Keras: the layers of each class in the order of their creation, which is the order of the
-    /// numbers that Keras gives them: `conv2d`, `conv2d_1`, ... Layers whose names the author chose
-    /// carry no number; they come last, in the order of the file.
-    ///
-    /// This is the way to match layers when [`order`](Self::order) is
-    /// [`TensorOrder::Stored`], and it holds as well in a session where other networks were built
-    /// before, so that the numbers do not start at zero.
+    /// Keras: the layers of each class in the order of the network, `model.layers`, which every kind
+    /// of file tells within a class. Parts of layers of layers, which `.keras` and `.weights.h5` name
+    /// after attributes, come in the alphabetical order of those.
     #[must_use]
     pub fn layers_by_class(&self) -> BTreeMap<&str, Vec<&KerasLayer>> {
         let mut classes: BTreeMap<&str, Vec<&KerasLayer>> = BTreeMap::new();
         for layer in &self.layers {
             classes.entry(&layer.class).or_default().push(layer);
         }
-        for layers in classes.values_mut() {
-            layers.sort_by_key(|layer| layer.number.unwrap_or(u32::MAX));
-        }
         classes
+    }
+
+    /// Keras: the layers of each class in the order in which they were created, which is that of the
+    /// numbers in their names. It may differ from the order of the network: of two convolutions side
+    /// by side the one written second may come first in `model.layers`. Layers whose names the
+    /// author chose come last. `None` where the file does not tell the names of all layers.
+    ///
+    /// Only the order of the numbers means something: in a session where other networks were built
+    /// before they do not start at zero.
+    #[must_use]
+    pub fn layers_by_creation(&self) -> Option<BTreeMap<&str, Vec<&KerasLayer>>> {
+        if self.layers.iter().any(|layer| layer.name.is_none()) {
+            return None;
+        }
+        let mut classes = self.layers_by_class();
+        for layers in classes.values_mut() {
+            layers.sort_by_key(|layer| (layer.number.is_none(), layer.number));
+        }
+        Some(classes)
     }
 }
 

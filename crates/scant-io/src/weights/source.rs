@@ -4,14 +4,15 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use zip::ZipArchive;
-use zip::result::ZipError;
-
+use super::archive::Archive;
 use super::error::Fault;
 use super::{WeightFormat, WeightLimits};
 
 /// Bytes that tell the formats apart.
 const HEAD_BYTES: u64 = 64;
+
+/// How a ZIP archive starts.
+const ARCHIVE: &[u8] = b"PK\x03\x04";
 
 /// A regular file and its length.
 pub(super) struct Source {
@@ -46,6 +47,11 @@ impl Source {
         self.len
     }
 
+    /// The file itself.
+    pub(super) fn into_file(self) -> File {
+        self.file.into_inner()
+    }
+
     /// The format that the content is in; the position is at the start afterwards.
     pub(super) fn recognise(&mut self) -> Result<WeightFormat, Fault> {
         let mut head = Vec::new();
@@ -54,7 +60,7 @@ impl Source {
         match head.as_slice() {
             [0x89, b'H', b'D', b'F', b'\r', b'\n', 0x1a, b'\n', ..] => Ok(WeightFormat::Keras),
             [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Ok(WeightFormat::Npz),
-            [b'P', b'K', 3, 4, ..] => self.recognise_archive(),
+            _ if head.starts_with(ARCHIVE) => self.recognise_archive(),
             // Pickles of protocol 2 to 5; `torch.save` has never written an older one.
             [0x80, 2..=5, ..] => Ok(WeightFormat::PyTorch),
             _ if self.has_safetensors_header(&head) => Ok(WeightFormat::Safetensors),
@@ -68,9 +74,17 @@ impl Source {
         u64::from_le_bytes(*length) <= self.len - 8 && rest.first() == Some(&b'{')
     }
 
+    /// Whether the file is a ZIP archive.
+    pub(super) fn is_archive(&mut self) -> Result<bool, Fault> {
+        let mut head = Vec::new();
+        self.file.by_ref().take(4).read_to_end(&mut head)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        Ok(head == ARCHIVE)
+    }
+
     fn recognise_archive(&mut self) -> Result<WeightFormat, Fault> {
-        let archive = archive(&mut self.file, self.max_tensors)?;
-        let names = entry_names(&archive)?;
+        let archive = Archive::open(&mut self.file, self.max_tensors)?;
+        let names = archive.names()?;
         drop(archive);
         self.file.seek(SeekFrom::Start(0))?;
         let has = |wanted: &str| names.iter().any(|name| name.rsplit('/').next() == Some(wanted));
@@ -96,40 +110,6 @@ impl Read for Source {
 impl Seek for Source {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.file.seek(to)
-    }
-}
-
-/// The directory of a ZIP archive of at most `max_entries` entries.
-pub(super) fn archive<R: Read + Seek>(
-    reader: R,
-    max_entries: usize,
-) -> Result<ZipArchive<R>, Fault> {
-    let archive = ZipArchive::new(reader).map_err(zip_fault)?;
-    if archive.len() > max_entries {
-        return Err(Fault::TooLarge(format!(
-            "the archive has {} entries, more than the limit of {max_entries}",
-            archive.len()
-        )));
-    }
-    Ok(archive)
-}
-
-/// The names of the entries, in the order of the archive.
-pub(super) fn entry_names<R: Read + Seek>(archive: &ZipArchive<R>) -> Result<Vec<String>, Fault> {
-    archive.file_names().map(|name| Ok(name.map_err(zip_fault)?.into_owned())).collect()
-}
-
-/// Sorts an error of the ZIP reader.
-pub(super) fn zip_fault(e: ZipError) -> Fault {
-    match e {
-        ZipError::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => Fault::from(e),
-        // Broken deflate streams and checksums come as `InvalidData` and `Other`.
-        ZipError::Io(e) if e.raw_os_error().is_some() => Fault::System(e),
-        ZipError::UnsupportedArchive(what) => Fault::unsupported(
-            format!("this kind of ZIP archive ({what})"),
-            "pack it again without encryption, stored or deflated",
-        ),
-        other => Fault::damaged(format!("as a ZIP archive: {other}")),
     }
 }
 
