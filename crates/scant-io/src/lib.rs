@@ -21,6 +21,7 @@ mod mask;
 mod raster;
 mod read;
 mod sniff;
+pub mod weights;
 mod write;
 
 pub use error::IoError;
