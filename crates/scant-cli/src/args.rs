@@ -436,7 +436,8 @@ pub(crate) struct ImportWeightsArgs {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Names of the classes, background first: makes the file one that `scant predict` takes
-    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', requires = "out")]
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
+    #[arg(requires = "out", requires = "recipe")]
     pub(crate) classes: Vec<String>,
     /// How images become input of the network: a recipe whose [data] it was trained with
     #[arg(long, value_name = "NAME|FILE", requires = "classes")]

@@ -38,7 +38,7 @@ pub use unet::UNet;
 pub use unet_config::UNetConfig;
 
 use crate::SegOutput;
-use crate::weights::{self, Initial, KerasTensor};
+use crate::weights::{self, Initial, KerasTensor, Mapped, Weights};
 use network::{Network, PlanarNetwork, Sizes, VolumeNetwork};
 
 /// Why a network cannot be built.
@@ -289,6 +289,17 @@ macro_rules! architectures {
             fn buffers(&self) -> &'static [&'static str] {
                 match self {
                     $(Self::$variant(_) => <$variant as Network>::BUFFERS,)*
+                }
+            }
+
+            /// Brings tensors of a file to the names and shapes of this network, as the loaders of
+            /// its reference do: pre-trained encoders go to their places, position embeddings and
+            /// bias tables are resized.
+            #[must_use]
+            pub fn adopt(&self, tensors: &Weights) -> Mapped {
+                let shapes = weights::shapes(self);
+                match self {
+                    $(Self::$variant(_) => <$variant as Network>::adopt(tensors, &shapes),)*
                 }
             }
 

@@ -3,6 +3,7 @@
 //! Names are those of the official PyTorch `state_dict`, so that a saved file opens in Python with
 //! `safetensors.torch.load_file` and official checkpoints map without a table at the caller.
 
+mod adopt;
 mod bicubic;
 mod init;
 pub(crate) mod keras;
@@ -14,12 +15,14 @@ use burn::module::{Flag, Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use thiserror::Error;
 
+pub use adopt::{one_logit, unwrapped};
 pub use init::{Initial, initialise};
 pub use keras::{KerasLayout, KerasTensor, from_keras, to_keras};
 pub use mapped::Mapped;
 pub use scant_core::{HostTensor, Weights};
 pub use transfer::{Transfer, shapes, transfer};
 
+pub(crate) use adopt::by_name;
 pub(crate) use bicubic::resize_bicubic;
 
 use crate::Model;

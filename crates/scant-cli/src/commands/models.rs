@@ -1,5 +1,7 @@
 //! `scant models`: the networks of this build; weights of other programs in, ONNX out.
 
+mod import;
+
 use scant_nn::model::{ModelInfo, catalogue};
 
 use super::list::print_json;
@@ -9,7 +11,8 @@ use crate::exit::Result;
 pub(crate) fn run(args: &ModelsArgs) -> Result {
     match &args.command {
         None => list(&args.list),
-        Some(ModelsCommand::Import(_) | ModelsCommand::Export(_)) => Ok(()),
+        Some(ModelsCommand::Import(args)) => import::run(args),
+        Some(ModelsCommand::Export(_)) => Ok(()),
     }
 }
 

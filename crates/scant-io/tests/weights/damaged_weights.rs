@@ -72,7 +72,7 @@ fn the_files_are_whole_to_begin_with() {
 fn every_truncation_of_weights_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for file in FILES {
-        let t=std::time::Instant::now();
+        let t = std::time::Instant::now();
         let bytes = std::fs::read(path(file)).unwrap();
         let place = folder.path().join(file);
         eprintln!("{file} {:?}", t.elapsed());

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::ModelError;
 use crate::SegOutput;
-use crate::weights::{Initial, KerasTensor};
+use crate::weights::{self, Initial, KerasTensor, Mapped, Weights};
 
 /// Sizes of a set of tensors, by official name.
 pub type Shapes = BTreeMap<String, Vec<usize>>;
@@ -68,6 +68,12 @@ pub(crate) trait Network: Module {
     fn deduce_keras(shapes: &[Vec<usize>]) -> Option<Self::Config> {
         let _ = shapes;
         None
+    }
+
+    /// Brings tensors of a file to the names and shapes of a network whose tensors have the shapes
+    /// `network`, as the reference's loaders do.
+    fn adopt(tensors: &Weights, network: &Shapes) -> Mapped {
+        weights::by_name(tensors, network)
     }
 
     /// How the parameter of an official name starts.

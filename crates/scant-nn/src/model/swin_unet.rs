@@ -54,7 +54,7 @@ use super::ModelError;
 use super::network::{Network, PlanarNetwork, Shapes};
 use crate::block::{LayerNorm, Linear};
 use crate::resample::{crop, pad_to_multiple};
-use crate::weights::Initial;
+use crate::weights::{Initial, Mapped, Weights};
 use crate::{SegOutput, Tap};
 use block::{EPSILON, SwinBlock};
 use patch_embed::PatchEmbed;
@@ -134,6 +134,10 @@ impl Network for SwinUnet {
 
     fn deduce(shapes: &Shapes) -> Option<SwinUnetConfig> {
         SwinUnetConfig::deduce(shapes)
+    }
+
+    fn adopt(tensors: &Weights, network: &Shapes) -> Mapped {
+        from_swin_checkpoint(tensors, network)
     }
 
     fn official_name(&self, path: &str) -> Option<String> {
