@@ -17,9 +17,10 @@
 //! deviation 0.02, drawn again beyond 2; the two convolutions as PyTorch does; published results start
 //! from a classifier.
 //!
-//! Taps: `enc1`..`enc(S-1)` after the blocks of an encoder stage, before patch merging,
-//! `[B, C 2^i, H p / (p 2^i), ..]`; `bottleneck` after the last stage and its norm; `dec(S-1)`..`dec1`
-//! after the blocks of a decoder stage, before patch expanding, as large as `enc` of the same number.
+//! Taps: `enc1`..`enc(S-1)` after the blocks of an encoder stage, before patch merging; `bottleneck`
+//! after the last stage and its norm; `dec(S-1)`..`dec1` after the blocks of a decoder stage, before
+//! patch expanding. `enc(i)` and `dec(i)` are `[B, C, rows / (p 2^(i-1)), columns / (p 2^(i-1))]` with
+//! C = `embed_dim` 2^(i-1); there is none at full resolution.
 //!
 //! # Deviations
 //! - As in the reference code, and other than in the paper's figure: skip connections start before the

@@ -109,7 +109,7 @@ impl SwinUnetConfig {
 
     /// Tokens along each axis at `level` of an image of a [`padded`](Self::padded) size.
     pub(super) fn map_at(&self, image: [usize; 2], level: usize) -> [usize; 2] {
-        image.map(|side| side / self.patch >> level)
+        image.map(|side| (side / self.patch) >> level)
     }
 
     /// The smallest image of at least this size whose maps can be cut into windows at every stage.
@@ -143,8 +143,8 @@ impl SwinUnetConfig {
         let image = self.padded(size);
         let tokens = |level| self.map_at(image, level).iter().product::<usize>();
         let blocks = |level| {
-            let (c, window) = (self.channels_at(level), self.map_at(image, level));
-            let (window, _) = window_and_shift(window, self.window);
+            let c = self.channels_at(level);
+            let (window, _) = window_and_shift(self.map_at(image, level), self.window);
             // Queries, keys, values and the projection; the MLP; scores and sums within a window.
             let block = 4 * c * c + 2 * self.mlp_ratio * c * c + 2 * window * window * c;
             (self.depths[level] * block, tokens(level))
@@ -299,7 +299,7 @@ mod tests {
             let (depths, heads) = (vec![2; stages], vec![1; stages]);
             let config = SwinUnetConfig { window, depths, heads, ..SwinUnetConfig::default() };
             let padded = config.padded([rows, columns]);
-            let whole = 4 * window << (stages - 1);
+            let whole = (4 * window) << (stages - 1);
             prop_assert!(padded[0] >= rows && padded[1] >= columns);
             let most = rows.next_multiple_of(whole) * columns.next_multiple_of(whole);
             prop_assert!(padded[0] * padded[1] <= most);
