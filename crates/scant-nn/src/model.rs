@@ -7,8 +7,11 @@
 mod attention_unet;
 mod flops;
 mod network;
+mod ssl4mis_unet;
 mod unet;
+mod unet3d;
 mod unet_config;
+mod vnet;
 
 use std::ops::RangeInclusive;
 
@@ -20,8 +23,11 @@ use thiserror::Error;
 pub use attention_unet::AttentionUNet;
 pub use flops::Flops;
 pub use network::Shapes;
+pub use ssl4mis_unet::{Ssl4misUNet, Ssl4misUNetConfig};
 pub use unet::UNet;
 pub use unet_config::UNetConfig;
+pub use unet3d::{UNet3d, UNet3dConfig};
+pub use vnet::{VNet, VNetConfig};
 
 use crate::SegOutput;
 use crate::weights::{self, Initial};
@@ -65,6 +71,15 @@ fn check(
     }
     let allowed = format!("{} to {}", allowed.start(), allowed.end());
     Err(ModelError::Config { model, field, allowed, got: got.to_string() })
+}
+
+/// Checks that a probability of dropping leaves something.
+fn check_dropout(model: &'static str, got: f64) -> Result<(), ModelError> {
+    if (0.0..1.0).contains(&got) {
+        return Ok(());
+    }
+    let allowed = "at least 0 and less than 1".to_owned();
+    Err(ModelError::Config { model, field: "dropout", allowed, got: got.to_string() })
 }
 
 /// What `scant models` says about an architecture.
@@ -351,4 +366,7 @@ pub fn catalogue() -> Vec<ModelInfo> {
 architectures! {
     UNet planar "unet" UNetConfig;
     AttentionUNet planar "attention-unet" UNetConfig;
+    Ssl4misUNet planar "ssl4mis-unet" Ssl4misUNetConfig;
+    VNet volume "vnet" VNetConfig;
+    UNet3d volume "unet3d" UNet3dConfig;
 }

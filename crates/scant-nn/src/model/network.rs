@@ -37,7 +37,7 @@ pub(crate) trait Network: Module {
 
     /// Where it comes from.
     const PAPER: &'static str;
-    /// Trainable parameters of the published configuration with 3 (volumes: 1) channels and 1 logit.
+    /// Trainable parameters of the published configuration.
     const PARAMETERS: u64;
     /// What the input may be.
     const INPUT: &'static str;
