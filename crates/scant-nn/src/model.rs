@@ -12,10 +12,13 @@ mod cmu_net_roy;
 mod flops;
 mod network;
 mod nuclei_segnet;
+mod ssl4mis_unet;
 mod stage_config;
 mod swin_unet;
 mod unet;
+mod unet3d;
 mod unet_config;
+mod vnet;
 
 use std::ops::RangeInclusive;
 
@@ -32,10 +35,13 @@ pub use cmu_net_roy::CmuNetRoy;
 pub use flops::Flops;
 pub use network::Shapes;
 pub use nuclei_segnet::NucleiSegNet;
+pub use ssl4mis_unet::{Ssl4misUNet, Ssl4misUNetConfig};
 pub use stage_config::{AttentionUNetRoyConfig, NucleiSegNetConfig};
 pub use swin_unet::{SwinUnet, SwinUnetConfig, from_swin_checkpoint};
 pub use unet::UNet;
 pub use unet_config::UNetConfig;
+pub use unet3d::{UNet3d, UNet3dConfig};
+pub use vnet::{VNet, VNetConfig};
 
 use crate::SegOutput;
 use crate::weights::{self, Initial, KerasTensor, Mapped, Weights};
@@ -79,6 +85,15 @@ fn check(
     }
     let allowed = format!("{} to {}", allowed.start(), allowed.end());
     Err(ModelError::Config { model, field, allowed, got: got.to_string() })
+}
+
+/// Checks that a probability of dropping leaves something.
+fn check_dropout(model: &'static str, got: f64) -> Result<(), ModelError> {
+    if (0.0..1.0).contains(&got) {
+        return Ok(());
+    }
+    let allowed = "at least 0 and less than 1".to_owned();
+    Err(ModelError::Config { model, field: "dropout", allowed, got: got.to_string() })
 }
 
 /// What `scant models` says about an architecture.
@@ -427,4 +442,7 @@ architectures! {
     CmuNetRoy planar "cmu-net-roy" CmuNetConfig;
     NucleiSegNet planar "nucleisegnet" NucleiSegNetConfig;
     SwinUnet planar "swin-unet" SwinUnetConfig;
+    Ssl4misUNet planar "ssl4mis-unet" Ssl4misUNetConfig;
+    VNet volume "vnet" VNetConfig;
+    UNet3d volume "unet3d" UNet3dConfig;
 }

@@ -1,8 +1,10 @@
 //! Every architecture, small enough to be asked in a moment.
 
 use scant_nn::ModelConfig;
+use scant_nn::block::NormKind;
 use scant_nn::model::{
-    AttentionUNetRoyConfig, CmuNetConfig, NucleiSegNetConfig, SwinUnetConfig, UNetConfig,
+    AttentionUNetRoyConfig, CmuNetConfig, NucleiSegNetConfig, Ssl4misUNetConfig, SwinUnetConfig,
+    UNet3dConfig, UNetConfig, VNetConfig,
 };
 
 /// One or more configurations of every architecture.
@@ -35,7 +37,7 @@ pub(crate) fn small(input: usize, output: usize) -> Vec<ModelConfig> {
         output_channels: output,
         ..SwinUnetConfig::default()
     };
-    vec![
+    let mut all = vec![
         ModelConfig::UNet(unet.clone()),
         ModelConfig::AttentionUNet(unet),
         ModelConfig::AttentionUNetRoy(roy),
@@ -43,10 +45,39 @@ pub(crate) fn small(input: usize, output: usize) -> Vec<ModelConfig> {
         ModelConfig::CmuNetRoy(cmu),
         ModelConfig::NucleiSegNet(nuclei),
         ModelConfig::SwinUnet(swin_unet),
-    ]
+    ];
+    let (input_channels, output_channels) = (input, output);
+    all.push(ModelConfig::Ssl4misUNet(Ssl4misUNetConfig {
+        width: 4,
+        depth: 2,
+        input_channels,
+        output_channels,
+        ..Ssl4misUNetConfig::default()
+    }));
+    let norms =
+        [(NormKind::Batch, 4), (NormKind::Group, 16), (NormKind::Instance, 4), (NormKind::None, 4)];
+    all.extend(norms.map(|(norm, width)| {
+        let (depth, dropout) = (2, VNetConfig::default().dropout);
+        let sizes = VNetConfig { width, depth, norm, dropout, input_channels, output_channels };
+        ModelConfig::VNet(sizes)
+    }));
+    all.push(ModelConfig::UNet3d(UNet3dConfig {
+        width: 4,
+        depth: 2,
+        input_channels,
+        output_channels,
+        ..UNet3dConfig::default()
+    }));
+    all
 }
 
 /// Ends of paths of parameters that have no gradient in evaluation mode, with the reason.
-pub(crate) fn without_gradient(_config: &ModelConfig) -> &'static [&'static str] {
-    &[]
+pub(crate) fn without_gradient(config: &ModelConfig) -> &'static [&'static str] {
+    match config {
+        // An instance norm takes away what the bias before it adds.
+        ModelConfig::VNet(VNetConfig { norm: NormKind::Instance, .. }) | ModelConfig::UNet3d(_) => {
+            &["conv.bias"]
+        }
+        _ => &[],
+    }
 }
