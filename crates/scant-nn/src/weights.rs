@@ -56,12 +56,13 @@ pub enum WeightError {
     },
     /// Keras' order was asked of a network without a reference in Keras.
     #[error(
-        "the reference of this network is not written in Keras; name its tensors as PyTorch does"
+        "the reference of this network is not written in Keras; its tensors go by name, not by order"
     )]
     NotKeras,
     /// Another number of tensors than the network has in Keras' order.
     #[error(
-        "the weights are {got} tensors, the network has {expected} in Keras' order; they belong to another network or size"
+        "the weights are {got} tensors where the network has {expected}; they belong to another \
+         network or size"
     )]
     Count {
         /// Tensors of the network.

@@ -104,14 +104,9 @@ mod tests {
     #[test]
     fn training_normalises_what_the_activation_gave() {
         let device = Device::flex().autodiff();
+        let constants = NormConstants { epsilon: 1e-12, momentum: 0.5 };
         let shape = ConvShape::new(1, 1, [1, 1]);
-        let constants = NormConstants { epsilon: 0.0, momentum: 0.5 };
-        let mut layer = ConvActivationNorm::new(
-            shape,
-            Activation::Relu,
-            NormConstants { epsilon: 1e-12, ..constants },
-            &device,
-        );
+        let mut layer = ConvActivationNorm::new(shape, Activation::Relu, constants, &device);
         layer.conv = layer.conv.map(&mut Fill(1.0));
         // 1 is added by the bias: ReLU gives 0, 0, 2, 2 of mean 1 and deviation 1.
         let x = Tensor::<1>::from_floats([-4.0, -1.0, 1.0, 1.0], &device).reshape([1, 1, 2, 2]);

@@ -1,8 +1,10 @@
 //! The Attention U-Net of the authors of the feature discrepancy loss.
 //!
-//! Papers: Oktay et al. 2018, arXiv:1804.03999; Roy et al. on feature discrepancy. Reference:
-//! AyushRoy2001/Exchangeable-feature-disentanglement `attnunet.py`, `AttnUnet`, in Keras, checked by
-//! `tests/parity.rs`.
+//! Papers: Oktay et al. 2018, arXiv:1804.03999; Roy et al., "Is Exchangeability better than
+//! I.I.D to handle Data Distribution Shifts while Pooling Data for Data-scarce Medical image
+//! segmentation?", MIDL 2026. Reference: AyushRoy2001/Exchangeable-feature-disentanglement
+//! `attnunet.py`, `AttnUnet`, in Keras. Output, taps and gradients agree with it under Keras 3.15, as
+//! `tests/parity.rs` finds where it is given a fixture of it.
 //!
 //! Legend: B batch · C channels · H, W pixels at this stage · w width · d depth · K logits.
 //!
@@ -175,4 +177,35 @@ fn keras_order(depth: usize) -> Vec<KerasTensor> {
     }
     order.conv_called("OUT", "Conv_1x1");
     order.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Model, ModelConfig};
+
+    #[test]
+    fn the_encoder_is_tapped_behind_its_pooling() {
+        let config = AttentionUNetRoyConfig { width: 4, depth: 1, ..Default::default() };
+        let model = ModelConfig::AttentionUNetRoy(config).init(&Device::flex(), 2).unwrap();
+        let Model::AttentionUNetRoy(net) = model else { panic!("another network") };
+        let image = Tensor::arange(0..48, &Device::flex()).float().reshape([1, 3, 4, 4]) / 48.0;
+        let stage: Vec<f32> = net.encoder[0].forward(image.clone()).to_data().iter().collect();
+        let tap: Vec<f32> = net.forward(image).taps[0].features.to_data().iter().collect();
+        assert!(tap.iter().any(|v| *v > 0.0));
+        for channel in 0..4 {
+            let at = |row: usize, column: usize| 16 * channel + 4 * row + column;
+            let pooled = |row: usize, column: usize| {
+                let (row, column) = (2 * row, 2 * column);
+                let square =
+                    [(row, column), (row, column + 1), (row + 1, column), (row + 1, column + 1)];
+                square.map(|(r, c)| stage[at(r, c)]).into_iter().fold(f32::MIN, f32::max)
+            };
+            // Half-pixel positions: a corner is the pooled corner, its neighbour a quarter further.
+            assert!((tap[at(0, 0)] - pooled(0, 0)).abs() < 1e-6);
+            assert!((tap[at(3, 0)] - pooled(1, 0)).abs() < 1e-6);
+            let quarter = 0.75 * pooled(0, 0) + 0.25 * pooled(0, 1);
+            assert!((tap[at(0, 1)] - quarter).abs() < 1e-6);
+        }
+    }
 }

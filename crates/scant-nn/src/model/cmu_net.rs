@@ -91,32 +91,6 @@ impl CmuNet {
     pub(super) fn config(&self) -> &CmuNetConfig {
         &self.config
     }
-
-    /// How many values an output of the convolution called `layer` sums over; `None` for a norm.
-    fn fan_in(&self, layer: &str) -> Option<usize> {
-        let c = |level| self.config.channels(level);
-        if layer == "Conv_1x1" {
-            return Some(c(0));
-        }
-        if let Some(layer) = layer.strip_prefix("ConvMixer.block.") {
-            let depthwise = layer.ends_with(".0.fn.0").then_some(self.config.mixer_kernel.pow(2));
-            return depthwise.or_else(|| layer.ends_with(".1").then(|| c(self.config.depth)));
-        }
-        let (part, rest) = layer.split_once('.')?;
-        let (kind, stage) = part.split_at(part.find(|c: char| c.is_ascii_digit())?);
-        let level = stage.parse::<usize>().ok()?.checked_sub(1)?; // stages are counted from 1
-        Some(match (kind, rest) {
-            ("Conv", "conv.0") if level == 0 => 9 * self.config.input_channels,
-            ("Conv", "conv.0") => 9 * c(level - 1),
-            ("Conv", "conv.3") | ("Up", "up.1") => 9 * c(level),
-            ("Up_conv", "conv.0") => 9 * 2 * c(level - 1),
-            ("Up_conv", "conv.3") => 9 * c(level - 1),
-            ("msag", "pointwiseConv.0") => c(level),
-            ("msag", "ordinaryConv.0" | "dilationConv.0") => 9 * c(level),
-            ("msag", "voteConv.0") => 3 * c(level),
-            _ => return None,
-        })
-    }
 }
 
 impl Network for CmuNet {
@@ -159,8 +133,7 @@ impl Network for CmuNet {
     }
 
     fn initial(&self, name: &str, shape: &[usize]) -> Initial {
-        let fan_in = name.rsplit_once('.').and_then(|(layer, _)| self.fan_in(layer));
-        fan_in.map_or_else(|| Initial::usual(name, shape), Initial::pytorch)
+        Initial::pytorch_layer(name, shape)
     }
 }
 
@@ -192,36 +165,45 @@ impl PlanarNetwork for CmuNet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ModelConfig, weights};
+    use crate::{Model, ModelConfig, weights};
 
     #[test]
-    fn the_bounds_of_initial_values_follow_the_kernels() {
-        let config = CmuNetConfig {
-            width: 2,
-            depth: 3,
-            mixer_depth: 2,
-            mixer_kernel: 5,
-            input_channels: 3,
-            output_channels: 2,
-        };
-        let device = Device::flex();
-        let net = CmuNet::new(&config, &device);
-        let weights = weights::export(&ModelConfig::CmuNet(config).init(&device, 1).unwrap());
-        let mut convolutions = 0;
-        for (name, tensor) in &weights {
-            let (layer, field) = name.rsplit_once('.').unwrap();
-            let kernel = weights.get(&format!("{layer}.weight")).filter(|k| k.shape.len() == 4);
-            let fan_in = kernel.map(|k| k.shape[1..].iter().product::<usize>());
-            assert_eq!(net.fan_in(layer), fan_in, "{name}");
-            let Some(fan_in) = fan_in else { continue };
-            convolutions += 1;
+    fn initial_values_are_those_of_pytorch() {
+        let config = CmuNetConfig { width: 4, depth: 2, mixer_depth: 2, ..Default::default() };
+        let model = ModelConfig::CmuNet(config).init(&Device::flex(), 1).unwrap();
+        let weights = weights::export(&model);
+        let largest = |name: &str| weights[name].data.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+        for (layer, fan_in) in [
+            ("Conv1.conv.0", 27),
+            ("Up_conv3.conv.0", 9 * 16),
+            ("ConvMixer.block.1.0.fn.0", 49),
+            ("ConvMixer.block.1.1", 16),
+            ("msag2.dilationConv.0", 9 * 8),
+            ("msag2.voteConv.0", 3 * 8),
+        ] {
             let bound = 1.0 / (fan_in as f32).sqrt();
-            let largest = tensor.data.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
-            assert!(largest <= bound, "{name}: {largest} is beyond {bound}");
-            let spread = field == "bias" || largest > 0.5 * bound;
-            assert!(spread, "{name}: {largest} is far below {bound}");
+            for field in ["weight", "bias"] {
+                let largest = largest(&format!("{layer}.{field}"));
+                let fits = (0.3 * bound..=bound).contains(&largest);
+                assert!(fits, "{layer}.{field}: {largest}, bound {bound}");
+            }
         }
-        // 4 + 3 stages of two, 3 up, 3 gates of four, 2 mixer layers of two, 1 head; with biases.
-        assert_eq!(convolutions, 2 * (2 * 7 + 3 + 3 * 4 + 2 * 2 + 1));
+        assert_eq!(weights["msag2.voteConv.1.weight"].data, [1.0; 8]);
+        assert_eq!(weights["msag2.voteConv.1.bias"].data, [0.0; 8]);
+    }
+
+    /// Behind the ConvMixer, as the authors of the feature discrepancy loss tap it.
+    #[test]
+    fn the_bottleneck_is_tapped_behind_the_mixer() {
+        let config = CmuNetConfig { width: 2, depth: 1, ..Default::default() };
+        let model = ModelConfig::CmuNet(config).init(&Device::flex(), 2).unwrap();
+        let Model::CmuNet(net) = model else { panic!("another network") };
+        let image = Tensor::arange(0..48, &Device::flex()).float().reshape([1, 3, 4, 4]);
+        let deepest = net.encoder.forward(image.clone()).remove(1).features;
+        let mixed = net.mixer.forward(deepest.clone());
+        assert_ne!(mixed.to_data(), deepest.to_data());
+        let out = net.forward(image);
+        assert_eq!((out.taps[1].name.as_str(), out.taps.len()), ("bottleneck", 3));
+        assert_eq!(out.taps[1].features.to_data(), mixed.to_data());
     }
 }

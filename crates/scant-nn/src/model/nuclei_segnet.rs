@@ -16,6 +16,9 @@
 //! `bottleneck.{0,1,2}`, `gates.{i}.psi`, `decoder.{i}.{0,1}`; without norm
 //! `gates.{i}.{gating,phi,theta}`, `up.{i}`, `head`.
 //!
+//! Both references list their tensors in the same order, see [`crate::weights::from_keras`]; the head
+//! is called `OUT` in the latter and has a number in the former.
+//!
 //! # Initial values
 //! As the reference: kernels normal by Glorot, cut at two deviations, biases 0.1; those of separable
 //! convolutions, ψ and the head uniform by Glorot, biases of ψ and the head 0; offsets of norms 0.01

@@ -5,7 +5,8 @@
 //! written in Keras lists its tensors in that order, each with our name, its path in a fresh Keras
 //! session and its layout. The order is that of Keras 3: layers as the functional model sorts them,
 //! inside a layer of the author's own its parts as they were assigned, and all four tensors of a
-//! batch norm together.
+//! batch norm together. Keras 2 has the same order for networks without such layers; with them it
+//! puts the running statistics of a layer behind all its parameters.
 
 use std::collections::BTreeMap;
 
