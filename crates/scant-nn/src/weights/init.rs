@@ -3,6 +3,8 @@
 //! A tensor's values do not depend on what else the network holds, so that two networks with the
 //! same stage start from the same stage, and a run can be repeated from its seed alone.
 
+use std::collections::BTreeMap;
+
 use burn::module::Module;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -24,6 +26,9 @@ pub enum Initial {
     TruncatedNormal(f64, f64),
     /// Uniform from minus this to this.
     Uniform(f64),
+    /// For a bias: uniform within 1 / sqrt(fan-in) of the weight beside it, 0 beside the scale of a
+    /// norm. PyTorch's default.
+    BesideWeight,
 }
 
 impl Initial {
@@ -53,13 +58,29 @@ impl Initial {
         Self::Uniform(1.0 / (fan_in as f64).sqrt())
     }
 
+    /// What PyTorch does where a network says nothing: weight and bias of linear layers and
+    /// convolutions uniform within 1 / sqrt(fan-in); scales and running variances 1, shifts and running
+    /// means 0.
+    ///
+    /// PyTorch counts the fan-in of a transposed convolution, whose weight is `[input, output, ...]`,
+    /// as output channels times kernel, and so does this.
+    #[must_use]
+    pub fn pytorch_layer(name: &str, shape: &[usize]) -> Self {
+        match shape {
+            [_, rest @ ..] if !rest.is_empty() => Self::pytorch(rest.iter().product()),
+            _ if name.ends_with("bias") => Self::BesideWeight,
+            _ => Self::usual(name, shape),
+        }
+    }
+
     /// Uniform with variance 2 / (fan-in + fan-out) (Glorot and Bengio 2010, eq. 16).
     #[must_use]
     pub fn glorot_uniform(fan_in: usize, fan_out: usize) -> Self {
         Self::Uniform((6.0 / (fan_in + fan_out) as f64).sqrt())
     }
 
-    fn draw(self, count: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    /// Values of a tensor whose layer has a weight of the given fan-in.
+    fn draw(self, count: usize, fan_in: Option<usize>, rng: &mut ChaCha8Rng) -> Vec<f32> {
         let normal = |deviation: f64| {
             Normal::new(0.0, deviation).expect("a positive fan-in gives a finite deviation")
         };
@@ -84,6 +105,9 @@ impl Initial {
                 let uniform = uniform.expect("a positive fan-in gives a finite limit");
                 (0..count).map(|_| uniform.sample(rng) as f32).collect()
             }
+            Self::BesideWeight => {
+                fan_in.map_or(Self::Constant(0.0), Self::pytorch).draw(count, None, rng)
+            }
         }
     }
 }
@@ -91,20 +115,32 @@ impl Initial {
 /// Fills a network with the values that `seed` stands for, drawn as its architecture says.
 #[must_use]
 pub fn initialise(model: Model, seed: u64) -> Model {
-    let mut shapes = std::collections::BTreeMap::new();
+    let mut shapes = BTreeMap::new();
     let mut visitor = PathVisitor::new(|path: &str, tensor: Named<'_>| {
         shapes.insert(path.to_owned(), tensor.shape());
     });
     model.visit(&mut visitor);
     let names = model.clone();
+    let official = |(path, shape): (&String, &Vec<usize>)| {
+        names.official_name(path).map(|name| (name, shape.clone()))
+    };
+    let by_name: BTreeMap<String, Vec<usize>> = shapes.iter().filter_map(official).collect();
     let mut mapper = PathMapper::new(|path: &str| {
         let shape = shapes.get(path)?;
         let name = names.official_name(path)?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ fnv1a(&name));
-        let data = names.initial(&name, shape).draw(shape.iter().product(), &mut rng);
+        let count = shape.iter().product();
+        let fan_in = fan_in_beside(&name, &by_name);
+        let data = names.initial(&name, shape).draw(count, fan_in, &mut rng);
         Some(HostTensor { shape: shape.clone(), data })
     });
     model.map(&mut mapper)
+}
+
+/// The fan-in of the weight in the layer of a bias; `None` for norms and for everything else.
+fn fan_in_beside(name: &str, shapes: &BTreeMap<String, Vec<usize>>) -> Option<usize> {
+    let weight = shapes.get(&format!("{}weight", name.strip_suffix("bias")?))?;
+    (weight.len() > 1).then(|| weight[1..].iter().product())
 }
 
 /// FNV-1a, 64 bit.
@@ -119,7 +155,7 @@ mod tests {
 
     fn draw(initial: Initial) -> Vec<f64> {
         let mut rng = ChaCha8Rng::seed_from_u64(7);
-        initial.draw(20_000, &mut rng).into_iter().map(f64::from).collect()
+        initial.draw(20_000, Some(25), &mut rng).into_iter().map(f64::from).collect()
     }
 
     fn deviation(values: &[f64]) -> f64 {
@@ -136,5 +172,27 @@ mod tests {
         let cut = draw(Initial::TruncatedNormal(1.0, 0.5));
         assert!(cut.iter().all(|v| v.abs() <= 0.5) && deviation(&cut) > 0.2);
         assert_eq!(draw(Initial::Constant(0.5))[9], 0.5);
+        let beside = draw(Initial::BesideWeight);
+        assert!(beside.iter().all(|v| v.abs() <= 0.2));
+        assert!((deviation(&beside) - 0.2 / 3.0_f64.sqrt()).abs() < 0.002);
+    }
+
+    #[test]
+    fn biases_go_by_the_weight_of_their_layer() {
+        let of = |name: &str, shape: &[usize]| (name.to_owned(), shape.to_vec());
+        let shapes = [of("a.weight", &[4, 3, 2, 2]), of("b.weight", &[4]), of("a.bias", &[4])];
+        let shapes: BTreeMap<_, _> = shapes.into();
+        assert_eq!(fan_in_beside("a.bias", &shapes), Some(12));
+        assert_eq!(fan_in_beside("b.bias", &shapes), None);
+        assert_eq!(fan_in_beside("a.weight", &shapes), None);
+        assert_eq!(fan_in_beside("c.bias", &shapes), None);
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        assert_eq!(Initial::BesideWeight.draw(2, None, &mut rng), [0.0; 2]);
+        let layer = Initial::pytorch_layer;
+        assert_eq!(layer("a.weight", &[4, 3, 2, 2]), Initial::pytorch(12));
+        assert_eq!(layer("a.bias", &[4]), Initial::BesideWeight);
+        assert_eq!(layer("b.weight", &[4]), Initial::Constant(1.0));
+        assert_eq!(layer("b.running_var", &[4]), Initial::Constant(1.0));
+        assert_eq!(layer("b.running_mean", &[4]), Initial::Constant(0.0));
     }
 }
