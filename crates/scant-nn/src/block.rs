@@ -1,7 +1,10 @@
 //! Layers that several networks share.
 
 mod channel_dropout;
+mod channel_gate;
 mod conv;
+mod conv_activation_norm;
+mod conv_mixer;
 mod conv_norm;
 mod convolution;
 mod double_conv;
@@ -10,13 +13,18 @@ mod encoder;
 mod gate;
 mod layer_norm;
 mod linear;
+mod multi_scale_gate;
 mod norm;
+mod norm_constants;
 mod norm_conv3d;
 mod transposed_convolution;
 mod up_conv;
 
 pub use channel_dropout::ChannelDropout;
+pub use channel_gate::ChannelGate;
 pub use conv::Conv;
+pub use conv_activation_norm::{Activation, ConvActivationNorm};
+pub use conv_mixer::{ConvMixer, MixerResidual, MixerShape};
 pub use convolution::{Conv2d, Conv3d, ConvShape};
 pub use double_conv::DoubleConv;
 pub use dropout_double_conv::DropoutDoubleConv;
@@ -24,7 +32,9 @@ pub use encoder::Encoder;
 pub use gate::AttentionGate;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
+pub use multi_scale_gate::MultiScaleGate;
 pub use norm::{Norm, NormKind};
+pub use norm_constants::NormConstants;
 pub(crate) use norm_conv3d::official as official_norm_conv3d;
 pub use norm_conv3d::{NormConv3d, NormConvTranspose3d};
 pub use transposed_convolution::{ConvTranspose2d, ConvTranspose3d, ConvTransposeShape};

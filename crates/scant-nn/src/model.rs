@@ -5,8 +5,14 @@
 //! contract tests (`tests/contract.rs`) then ask it what they ask of every network.
 
 mod attention_unet;
+mod attention_unet_roy;
+mod cmu_net;
+mod cmu_net_config;
+mod cmu_net_roy;
 mod flops;
 mod network;
+mod nuclei_segnet;
+mod stage_config;
 mod unet;
 mod unet_config;
 
@@ -18,13 +24,19 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use attention_unet::AttentionUNet;
+pub use attention_unet_roy::AttentionUNetRoy;
+pub use cmu_net::CmuNet;
+pub use cmu_net_config::CmuNetConfig;
+pub use cmu_net_roy::CmuNetRoy;
 pub use flops::Flops;
 pub use network::Shapes;
+pub use nuclei_segnet::NucleiSegNet;
+pub use stage_config::{AttentionUNetRoyConfig, NucleiSegNetConfig};
 pub use unet::UNet;
 pub use unet_config::UNetConfig;
 
 use crate::SegOutput;
-use crate::weights::{self, Initial};
+use crate::weights::{self, Initial, KerasTensor};
 use network::{Network, PlanarNetwork, Sizes, VolumeNetwork};
 
 /// Why a network cannot be built.
@@ -147,6 +159,21 @@ macro_rules! architectures {
                 }
             }
 
+            /// The configuration of the network that tensors in the order and layout of Keras belong
+            /// to, see [`weights::from_keras`](crate::weights::from_keras).
+            ///
+            /// # Errors
+            /// When there is no architecture of this name, or these are not its tensors.
+            pub fn deduce_keras(name: &str, shapes: &[Vec<usize>]) -> Result<Self, ModelError> {
+                match name {
+                    $($name => {
+                        let config = <$variant as Network>::deduce_keras(shapes);
+                        config.map(Self::$variant).ok_or(ModelError::Foreign { model: $name })
+                    })*
+                    other => Err(ModelError::Unknown(other.to_owned())),
+                }
+            }
+
             /// Name in recipes.
             #[must_use]
             pub fn name(&self) -> &'static str {
@@ -244,6 +271,15 @@ macro_rules! architectures {
             pub fn official_name(&self, path: &str) -> Option<String> {
                 match self {
                     $(Self::$variant(m) => m.official_name(path),)*
+                }
+            }
+
+            /// All parameters and running statistics in the order of Keras' `model.weights`; `None`
+            /// where the reference is not written in Keras.
+            #[must_use]
+            pub fn keras_order(&self) -> Option<Vec<KerasTensor>> {
+                match self {
+                    $(Self::$variant(m) => m.keras_order(),)*
                 }
             }
 
@@ -351,4 +387,8 @@ pub fn catalogue() -> Vec<ModelInfo> {
 architectures! {
     UNet planar "unet" UNetConfig;
     AttentionUNet planar "attention-unet" UNetConfig;
+    AttentionUNetRoy planar "attention-unet-roy" AttentionUNetRoyConfig;
+    CmuNet planar "cmu-net" CmuNetConfig;
+    CmuNetRoy planar "cmu-net-roy" CmuNetConfig;
+    NucleiSegNet planar "nucleisegnet" NucleiSegNetConfig;
 }

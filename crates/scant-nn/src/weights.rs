@@ -4,6 +4,7 @@
 //! `safetensors.torch.load_file` and official checkpoints map without a table at the caller.
 
 mod init;
+pub(crate) mod keras;
 mod named;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use thiserror::Error;
 
 pub use init::{Initial, initialise};
+pub use keras::{KerasLayout, KerasTensor, from_keras, to_keras};
 pub use scant_core::{HostTensor, Weights};
 
 use crate::Model;
@@ -43,6 +45,22 @@ pub enum WeightError {
         expected: Vec<usize>,
         /// Shape in the file.
         got: Vec<usize>,
+    },
+    /// Keras' order was asked of a network without a reference in Keras.
+    #[error(
+        "the reference of this network is not written in Keras; its tensors go by name, not by order"
+    )]
+    NotKeras,
+    /// Another number of tensors than the network has in Keras' order.
+    #[error(
+        "the weights are {got} tensors where the network has {expected}; they belong to another \
+         network or size"
+    )]
+    Count {
+        /// Tensors of the network.
+        expected: usize,
+        /// Tensors given.
+        got: usize,
     },
 }
 

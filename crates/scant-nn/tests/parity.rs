@@ -2,13 +2,15 @@
 //!
 //! Fixtures: every `*.json` that describes a model in the folder named by `SCANT_PARITY` (default
 //! `../shared/parity` beside the project). Weights are generated from tensor names, so a wrong name
-//! mapping shows at once; salt, sizes and names are read from the file.
+//! mapping shows at once; salt, sizes and names are read from the file. Fixtures of Keras have tensors
+//! in its order and layout, and outputs behind the sigmoid.
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // helpers of tests
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use scant_nn::weights::{self, HostTensor, Weights};
 use scant_nn::{Model, ModelConfig, SegOutput};
@@ -55,14 +57,24 @@ fn sizes(v: &Value) -> Vec<usize> {
     v.as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as usize).collect()
 }
 
-fn generated(fixture: &Value) -> Weights {
-    let salt = fixture["salt"].as_str().unwrap();
+fn text(v: &Value) -> &str {
+    v.as_str().unwrap()
+}
+
+/// The tensors of a fixture, by name as there, in its order.
+fn generated(fixture: &Value) -> Vec<(String, HostTensor)> {
+    let salt = text(&fixture["salt"]);
     let tensors = fixture["tensors"].as_array().unwrap().iter().map(|t| {
-        let name = t["name"].as_str().unwrap();
+        let name = text(&t["name"]);
         let shape = sizes(&t["shape"]);
         let u = unit(&format!("{salt}{name}"), shape.iter().product());
-        let fan_in: usize = if shape.len() == 1 { shape[0] } else { shape[1..].iter().product() };
-        let data = match t["kind"].as_str().unwrap() {
+        let fan_in: usize = match (t.get("keras").map(text), shape.len()) {
+            (_, 1) => shape[0],
+            (Some(path), _) if path.ends_with("depthwise_kernel") => shape[0] * shape[1],
+            (Some(_), _) => shape[..shape.len() - 1].iter().product(),
+            (None, _) => shape[1..].iter().product(),
+        };
+        let data = match text(&t["kind"]) {
             "weight" => u.iter().map(|u| u * (3.0 / fan_in as f32).sqrt()).collect(),
             "scale" => u.iter().map(|u| 1.0 + 0.1 * u).collect(),
             "bias" => u.iter().map(|u| 0.1 * u).collect(),
@@ -74,9 +86,14 @@ fn generated(fixture: &Value) -> Weights {
     tensors.collect()
 }
 
-/// The network a fixture describes, its sizes read off its tensors.
-fn config(fixture: &Value, weights: &Weights) -> ModelConfig {
-    let name = match fixture["model"].as_str().unwrap() {
+fn is_keras(fixture: &Value) -> bool {
+    fixture.get("framework").and_then(Value::as_str) == Some("keras")
+}
+
+/// The network a fixture describes, its sizes read off its tensors, and for each name of a tensor
+/// in the fixture the one here.
+fn network(fixture: &Value, device: &Device) -> (Model, BTreeMap<String, String>) {
+    let name = match text(&fixture["model"]) {
         "attention_unet" => "attention-unet",
         "cmunet" => "cmu-net",
         "ssl4mis_unet" => "ssl4mis-unet",
@@ -84,9 +101,41 @@ fn config(fixture: &Value, weights: &Weights) -> ModelConfig {
         "swinunet" => "swin-unet",
         other => other,
     };
-    let shapes = weights.iter().map(|(name, t)| (name.clone(), t.shape.clone())).collect();
-    let config = ModelConfig::deduce(name, &shapes).unwrap();
-    config.for_size(&sizes(&fixture["input_shape"])[2..])
+    let size = &sizes(&fixture["input_shape"])[2..];
+    let build = |config: ModelConfig| config.for_size(size).init(device, 0).unwrap();
+    let tensors = generated(fixture);
+    if !is_keras(fixture) {
+        let shapes = tensors.iter().map(|(name, t)| (name.clone(), t.shape.clone())).collect();
+        let model = build(ModelConfig::deduce(name, &shapes).unwrap());
+        let names = shapes.into_keys().map(|name| (name.clone(), name)).collect();
+        let weights: Weights = tensors.into_iter().collect();
+        return (weights::import(model, &weights).unwrap(), names);
+    }
+    let (places, tensors): (Vec<String>, Vec<HostTensor>) = tensors.into_iter().unzip();
+    let shapes: Vec<Vec<usize>> = tensors.iter().map(|t| t.shape.clone()).collect();
+    let model = build(ModelConfig::deduce_keras(name, &shapes).unwrap());
+    let weights = weights::from_keras(&model, &tensors).unwrap();
+    let model = weights::import(model, &weights).unwrap();
+    assert_eq!(weights::to_keras(&model).unwrap(), tensors, "{name}: back to Keras");
+    let order = model.keras_order().unwrap();
+    for (entry, reference) in order.iter().zip(fixture["tensors"].as_array().unwrap()) {
+        let path = text(&reference["keras"]);
+        let inner =
+            path.strip_suffix(&entry.path).is_some_and(|p| p.is_empty() || p.ends_with('/'));
+        assert!(inner, "{name}: {} is {path} in Keras, not {}", entry.name, entry.path);
+    }
+    (model, places.into_iter().zip(order.into_iter().map(|entry| entry.name)).collect())
+}
+
+fn floats<const D: usize>(t: &Tensor<D>) -> Vec<f64> {
+    t.to_data().iter::<f32>().map(f64::from).collect()
+}
+
+/// The largest difference, relative to the largest value.
+fn far(got: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(got.len(), expected.len());
+    let scale = expected.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+    got.iter().zip(expected).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs())) / scale
 }
 
 struct GradientNorms<'a> {
@@ -147,38 +196,48 @@ fn check<const D: usize>(
     fixture: &Value,
     forward: fn(&Model, Tensor<D>) -> SegOutput<D>,
 ) {
-    let name = fixture["model"].as_str().unwrap();
-    let salt = fixture["salt"].as_str().unwrap();
+    let name = text(&fixture["model"]);
+    let salt = text(&fixture["salt"]);
     let device = Device::flex().autodiff();
-    let weights = generated(fixture);
-    let config = config(fixture, &weights);
-    let model = weights::import(config.init(&device, 0).unwrap(), &weights).unwrap();
+    let (model, names) = network(fixture, &device);
     assert_eq!(model.parameters(), fixture["parameters"].as_u64().unwrap(), "{name}: parameters");
     let model = weights::set_training(model, false);
 
     let shape = sizes(&fixture["input_shape"]);
     let input = unit(&format!("{salt}input"), shape.iter().product());
     let input = Tensor::from_data(TensorData::new(input, shape), &device);
-    let output = forward(&model, input).logits;
+    let output = forward(&model, input);
+    let logits = output.logits;
+    let logits = if is_keras(fixture) { sigmoid(logits) } else { logits };
 
     let bytes = std::fs::read(file.with_extension("safetensors")).unwrap();
     let stored = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let expected: Vec<f64> = stored
-        .tensor("output")
-        .unwrap()
-        .data()
-        .chunks_exact(4)
-        .map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])))
-        .collect();
-    let got: Vec<f64> = output.to_data().iter::<f32>().map(f64::from).collect();
-    assert_eq!(got.len(), expected.len());
-    let scale = expected.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
-    let worst = got.iter().zip(&expected).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs())) / scale;
-    assert!(worst <= 1e-4, "{name}: output differs by {worst:e} relative");
+    let mut worst = 0.0_f64;
+    for (what, tensor) in stored.iter() {
+        let expected: Vec<f64> = tensor
+            .data()
+            .chunks_exact(4)
+            .map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])))
+            .collect();
+        let tap = output.taps.iter().find(|tap| tap.name == what);
+        let got = match tap {
+            Some(tap) => &tap.features,
+            None if what == "output" => &logits,
+            None => panic!("{name}: no tap {what}"),
+        };
+        assert_eq!(got.dims().as_slice(), tensor.shape(), "{name}: {what}");
+        let far = far(&floats(got), &expected);
+        assert!(far <= 1e-4, "{name}: {what} differs by {far:e} relative");
+        worst = worst.max(far);
+    }
+    let Some(expected) = fixture.get("gradients").and_then(Value::as_object) else {
+        eprintln!("{name}: output {worst:.1e} relative, with {} taps", stored.len() - 1);
+        return;
+    };
 
-    let dims = output.dims();
-    let cotangent = unit(&format!("{salt}cotangent"), got.len());
-    let loss = (output * Tensor::from_data(TensorData::new(cotangent, dims), &device)).sum();
+    let dims = logits.dims();
+    let cotangent = unit(&format!("{salt}cotangent"), dims.iter().product());
+    let loss = (logits * Tensor::from_data(TensorData::new(cotangent, dims), &device)).sum();
     let gradients = loss.backward();
     let mut visitor = GradientNorms { gradients: &gradients, path: vec![], found: BTreeMap::new() };
     model.visit(&mut visitor);
@@ -188,8 +247,9 @@ fn check<const D: usize>(
         .filter_map(|(path, v)| Some((model.official_name(path)?, *v)))
         .collect();
     let mut errors: Vec<(f64, &str)> = Vec::new();
-    for (parameter, value) in fixture["gradients"].as_object().unwrap() {
+    for (parameter, value) in expected {
         let norm = value[0].as_f64().unwrap();
+        let parameter = &names[parameter];
         let (got, first) =
             *by_name.get(parameter).unwrap_or_else(|| panic!("{name}: no gradient at {parameter}"));
         let error = (got - norm).abs() / norm.max(1e-6);

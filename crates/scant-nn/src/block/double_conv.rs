@@ -1,12 +1,12 @@
 //! Two 3x3 convolutions, each followed by batch norm and ReLU: the stage of a U-Net.
 
 use burn::module::Module;
-use burn::nn::{BatchNorm, BatchNormConfig};
+use burn::nn::BatchNorm;
 use burn::tensor::{Device, Tensor};
 use scant_kernels::ConvInput;
 
-use super::Conv;
 use super::conv_norm::conv_norm_relu;
+use super::{Conv, NormConstants};
 
 /// conv3x3 → batch norm → ReLU, twice (`conv_block` of LeeJunHyun/Image_Segmentation).
 #[derive(Module, Debug)]
@@ -21,11 +21,17 @@ impl DoubleConv {
     /// A stage from `input` to `output` channels.
     #[must_use]
     pub fn new(input: usize, output: usize, device: &Device) -> Self {
+        Self::with_norm(input, output, NormConstants::PYTORCH, device)
+    }
+
+    /// The same with batch norms of other constants.
+    #[must_use]
+    pub fn with_norm(input: usize, output: usize, norm: NormConstants, device: &Device) -> Self {
         Self {
             conv1: Conv::new(input, output, 3, device),
-            norm1: BatchNormConfig::new(output).init(device),
+            norm1: norm.norm(output, device),
             conv2: Conv::new(output, output, 3, device),
-            norm2: BatchNormConfig::new(output).init(device),
+            norm2: norm.norm(output, device),
         }
     }
 

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use scant_kernels::max_pool2d;
 
-use super::DoubleConv;
+use super::{DoubleConv, NormConstants};
 use crate::Tap;
 
 /// [`DoubleConv`] stages with 2x2 max pooling between them.
@@ -17,8 +17,20 @@ impl Encoder {
     /// Stages from `input` channels to `channels[0]`, `channels[0]` to `channels[1]`, ...
     #[must_use]
     pub fn new(input: usize, channels: &[usize], device: &Device) -> Self {
+        Self::with_norm(input, channels, NormConstants::PYTORCH, device)
+    }
+
+    /// The same with batch norms of other constants.
+    #[must_use]
+    pub fn with_norm(
+        input: usize,
+        channels: &[usize],
+        norm: NormConstants,
+        device: &Device,
+    ) -> Self {
         let inputs = std::iter::once(input).chain(channels.iter().copied());
-        Self { stages: inputs.zip(channels).map(|(i, &o)| DoubleConv::new(i, o, device)).collect() }
+        let stage = |(i, &o)| DoubleConv::with_norm(i, o, norm, device);
+        Self { stages: inputs.zip(channels).map(stage).collect() }
     }
 
     /// # Shapes

@@ -1,12 +1,12 @@
 //! Nearest-neighbour up-sampling by two and a convolution.
 
 use burn::module::Module;
-use burn::nn::{BatchNorm, BatchNormConfig};
+use burn::nn::BatchNorm;
 use burn::tensor::{Device, Tensor};
 use scant_kernels::ConvInput;
 
-use super::Conv;
 use super::conv_norm::conv_norm_relu;
+use super::{Conv, NormConstants};
 
 /// nearest x2 → conv3x3 → batch norm → ReLU (`up_conv` of LeeJunHyun/Image_Segmentation).
 #[derive(Module, Debug)]
@@ -19,10 +19,13 @@ impl UpConv {
     /// From `input` to `output` channels.
     #[must_use]
     pub fn new(input: usize, output: usize, device: &Device) -> Self {
-        Self {
-            conv: Conv::new(input, output, 3, device),
-            norm: BatchNormConfig::new(output).init(device),
-        }
+        Self::with_norm(input, output, NormConstants::PYTORCH, device)
+    }
+
+    /// The same with a batch norm of other constants.
+    #[must_use]
+    pub fn with_norm(input: usize, output: usize, norm: NormConstants, device: &Device) -> Self {
+        Self { conv: Conv::new(input, output, 3, device), norm: norm.norm(output, device) }
     }
 
     /// # Shapes

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::ModelError;
 use crate::SegOutput;
-use crate::weights::Initial;
+use crate::weights::{Initial, KerasTensor};
 
 /// Sizes of a set of tensors, by official name.
 pub type Shapes = BTreeMap<String, Vec<usize>>;
@@ -54,6 +54,18 @@ pub(crate) trait Network: Module {
 
     /// The official name of a parameter or running statistic from its path in this module.
     fn official_name(&self, path: &str) -> Option<String>;
+
+    /// All parameters and running statistics in the order of Keras' `model.weights`, where the
+    /// reference is written in Keras.
+    fn keras_order(&self) -> Option<Vec<KerasTensor>> {
+        None
+    }
+
+    /// As [`deduce`](Self::deduce), from the sizes in that order.
+    fn deduce_keras(shapes: &[Vec<usize>]) -> Option<Self::Config> {
+        let _ = shapes;
+        None
+    }
 
     /// How the parameter of an official name starts.
     fn initial(&self, name: &str, shape: &[usize]) -> Initial {

@@ -98,11 +98,7 @@ pub(super) fn official_name(path: &str, depth: usize) -> Option<String> {
         _ => return None,
     };
     let index: usize = index.parse().ok()?;
-    let field = match field {
-        "gamma" => "weight",
-        "beta" => "bias",
-        other => other,
-    };
+    let field = official_field(field);
     // The reference counts stages from 1, and decoder stages by the encoder stage they mirror.
     let (prefix, part) = match first {
         "encoder" => (format!("Conv{}", index + 1), DoubleConv::official(part)?),
@@ -112,4 +108,13 @@ pub(super) fn official_name(path: &str, depth: usize) -> Option<String> {
         _ => return None,
     };
     Some(format!("{prefix}.{part}.{field}"))
+}
+
+/// PyTorch's name for a field of a norm or convolution.
+pub(super) fn official_field(field: &str) -> &str {
+    match field {
+        "gamma" => "weight",
+        "beta" => "bias",
+        other => other,
+    }
 }

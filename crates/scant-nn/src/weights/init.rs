@@ -79,6 +79,26 @@ impl Initial {
         Self::Uniform((6.0 / (fan_in + fan_out) as f64).sqrt())
     }
 
+    /// Keras' `HeNormal`: the variance of [`he`](Self::he) after values beyond two deviations are
+    /// drawn again.
+    #[must_use]
+    pub fn he_cut(fan_in: usize) -> Self {
+        Self::cut(2.0 / fan_in as f64)
+    }
+
+    /// Keras' `GlorotNormal`: variance 2 / (fan-in + fan-out) after values beyond two deviations are
+    /// drawn again.
+    #[must_use]
+    pub fn glorot_cut(fan_in: usize, fan_out: usize) -> Self {
+        Self::cut(2.0 / (fan_in + fan_out) as f64)
+    }
+
+    fn cut(variance: f64) -> Self {
+        // Deviation of a standard normal variable within two deviations.
+        let deviation = variance.sqrt() / 0.879_625_661_034_239_8;
+        Self::TruncatedNormal(deviation, 2.0 * deviation)
+    }
+
     /// Values of a tensor whose layer has a weight of the given fan-in.
     fn draw(self, count: usize, fan_in: Option<usize>, rng: &mut ChaCha8Rng) -> Vec<f32> {
         let normal = |deviation: f64| {
@@ -172,6 +192,11 @@ mod tests {
         let cut = draw(Initial::TruncatedNormal(1.0, 0.5));
         assert!(cut.iter().all(|v| v.abs() <= 0.5) && deviation(&cut) > 0.2);
         assert_eq!(draw(Initial::Constant(0.5))[9], 0.5);
+        assert!((deviation(&draw(Initial::he_cut(50))) - 0.2).abs() < 0.005);
+        let glorot = draw(Initial::glorot_cut(3, 5));
+        assert!((deviation(&glorot) - 0.5).abs() < 0.01);
+        let largest = glorot.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+        assert!((1.1..1.14).contains(&largest), "two deviations of 0.568, got {largest}");
         let beside = draw(Initial::BesideWeight);
         assert!(beside.iter().all(|v| v.abs() <= 0.2));
         assert!((deviation(&beside) - 0.2 / 3.0_f64.sqrt()).abs() < 0.002);
