@@ -9,8 +9,8 @@ use scant_kernels::ConvInput;
 use super::conv_norm::{conv_norm_relu, normalise, normalise_activate};
 use super::{Conv, Conv2d, ConvShape, NormConstants};
 
-/// Attention on a skip connection from three fields of view (Tang et al. 2023, arXiv:2210.13012,
-/// Fig. 2; `MSAG` of FengheTan9/CMU-Net).
+/// Attention on a skip connection from three fields of view (Tang et al. 2023, arXiv:2210.13012;
+/// `MSAG` of FengheTan9/CMU-Net).
 ///
 /// `a = sigmoid(vote(ReLU([BN(conv1x1(x)), BN(conv3x3(x)), BN(conv3x3 of dilation 2(x))])))`, output
 /// `x + x a`; `vote` is a 1x1 convolution from three times the channels, with a batch norm.

@@ -1,8 +1,10 @@
 //! CMU-Net as the authors of the feature discrepancy loss rebuilt it.
 //!
-//! Papers: Tang et al. 2023, arXiv:2210.13012; Roy et al. on feature discrepancy. Reference:
-//! AyushRoy2001/Exchangeable-feature-disentanglement `cmunet.py`, `CMUNet`, in Keras, checked by
-//! `tests/parity.rs`.
+//! Papers: Tang et al. 2023, arXiv:2210.13012; Roy et al., "Is Exchangeability better than
+//! I.I.D to handle Data Distribution Shifts while Pooling Data for Data-scarce Medical image
+//! segmentation?", MIDL 2026. Reference: AyushRoy2001/Exchangeable-feature-disentanglement
+//! `cmunet.py`, `CMUNet`, in Keras. Output, taps and gradients agree with it under Keras 3.15, as
+//! `tests/parity.rs` finds where it is given a fixture of it.
 //!
 //! Against [`CmuNet`]: the three branches of a gate share one batch norm and its vote has none; the
 //! ConvMixer has ReLU in place of GELU and its residual connection goes around the whole layer;
