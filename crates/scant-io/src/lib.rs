@@ -9,6 +9,8 @@
 //! - masks: [`read_mask`], which keeps palette positions and stored values
 //! - writing: [`write_grey8`], [`write_grey16`], [`write_rgb8`], [`write_indexed`], all through
 //!   [`write_atomic`]
+//! - weights of other programs (PyTorch, Keras, NumPy, safetensors): [`weights`], with limits and
+//!   errors of their own
 //!
 //! # What is read and written
 //!

@@ -12,15 +12,17 @@
 
 mod hdf5;
 mod legacy;
+mod matching;
 mod names;
 mod numbered;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hdf5_reader::group::Group;
 use scant_core::HostTensor;
 use serde_json::Value as Json;
+
+pub use matching::KerasMismatch;
 
 use super::archive::Archive;
 use super::element::Budget;
@@ -67,14 +69,7 @@ struct Found {
     skipped: Vec<String>,
 }
 
-pub(super) fn read(source: Source, limits: &WeightLimits) -> Result<WeightFile, Fault> {
-    // The HDF5 reader is other people's code and meets files that no test has seen; a panic in it
-    // must cost one file, not the run.
-    catch_unwind(AssertUnwindSafe(|| read_unguarded(source, limits)))
-        .unwrap_or_else(|_| Err(Fault::damaged("its HDF5 reader gave up on it")))
-}
-
-fn read_unguarded(mut source: Source, limits: &WeightLimits) -> Result<WeightFile, Fault> {
+pub(super) fn read(mut source: Source, limits: &WeightLimits) -> Result<WeightFile, Fault> {
     let mut metadata = BTreeMap::new();
     let mut budget = Budget::new(limits);
     let found = if source.is_archive()? {

@@ -1,5 +1,6 @@
 //! Truncated, altered and lying files cost one clear error, never a panic and never the memory.
 
+use std::io::Write;
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -29,12 +30,21 @@ const FILES: [&str; 17] = [
 ];
 
 /// How many cuts or flips of one file are tried, spread over it.
-const TRIES: usize = 1500;
+const TRIES: usize = 400;
+
+/// Replaces the content of a file. Making it anew each time would have the file system put each one
+/// on the disk, which takes a hundred times as long.
+fn overwrite(place: &Path, bytes: &[u8]) {
+    let options = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(place);
+    let mut file = options.unwrap();
+    file.write_all(bytes).unwrap();
+    file.set_len(bytes.len() as u64).unwrap();
+}
 
 /// Reads bytes as a file, with limits under which a lie about a size cannot cost much. Whatever
 /// fails has to fail with the path in the message.
 fn poke(place: &Path, bytes: &[u8]) -> Result<WeightFile, WeightFileError> {
-    std::fs::write(place, bytes).unwrap();
+    overwrite(place, bytes);
     let limits = WeightLimits {
         max_file_bytes: 1 << 20,
         max_values: 1 << 14,
@@ -54,7 +64,7 @@ fn poke(place: &Path, bytes: &[u8]) -> Result<WeightFile, WeightFileError> {
         }
         Err(e) => {
             assert!(e.to_string().contains(&place.display().to_string()), "{e}");
-            assert!(!e.to_string().contains("gave up"), "the HDF5 reader panicked: {e}");
+            assert!(!e.to_string().contains("gave up"), "a decoder panicked: {e}");
         }
     }
     result
@@ -72,10 +82,8 @@ fn the_files_are_whole_to_begin_with() {
 fn every_truncation_of_weights_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for file in FILES {
-        let t = std::time::Instant::now();
         let bytes = std::fs::read(path(file)).unwrap();
         let place = folder.path().join(file);
-        eprintln!("{file} {:?}", t.elapsed());
         for len in (0..bytes.len()).step_by(bytes.len().div_ceil(TRIES)) {
             assert!(poke(&place, &bytes[..len]).is_err(), "{file}: {len} of {} bytes", bytes.len());
         }

@@ -119,6 +119,38 @@ fn layers_of_layers_are_read() {
 }
 
 #[test]
+fn the_list_of_a_network_is_found_in_every_kind_of_file() {
+    // The networks of both generations have the same values at the same place of their lists.
+    let check = |list: &str, files: &[&str]| {
+        let wanted = expected("keras3.json", list);
+        // As where the network names its last layer itself and the list does not.
+        let names: Vec<String> = wanted.iter().map(|(n, _)| n.replace("OUT", "conv2d_3")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        for file in files {
+            let found = open(file);
+            let positions = found.keras_positions(&names).unwrap_or_else(|e| panic!("{file}: {e}"));
+            for (position, (name, tensor)) in positions.iter().zip(&wanted) {
+                assert_eq!(found.tensors[*position].1, *tensor, "{file}: {name}");
+            }
+        }
+    };
+    let files = [
+        "functional.h5",
+        "functional.keras",
+        "functional.weights.h5",
+        "second.weights.h5",
+        "packed.h5",
+        "keras2.h5",
+        "keras2_weights.h5",
+        "keras2.keras",
+        "keras2.weights.h5",
+    ];
+    check("functional.h5", &files);
+    check("blocks.h5", &["blocks.h5", "blocks.keras", "blocks.weights.h5"]);
+    assert!(open("keras2.weights.h5").layers_by_creation().is_none(), "older files have no names");
+}
+
+#[test]
 fn reduced_precision_is_read() {
     for file in ["bfloat16.weights.h5", "float16.weights.h5"] {
         let found = open(file);

@@ -1,9 +1,16 @@
 //! PyTorch checkpoints and safetensors.
 
-use scant_io::weights::{ReadOptions, TensorOrder, WeightFormat, WeightLimits, WeightProblem};
-use serde_json::json;
+use std::fs::File;
+use std::io::{Read, Write};
 
-use super::{assert_same, expected, open, refused};
+use scant_io::weights::{
+    ReadOptions, TensorOrder, WeightFormat, WeightLimits, WeightProblem, read,
+};
+use serde_json::json;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+use super::{assert_same, expected, open, path, refused};
 
 /// Reads a file and holds it against what PyTorch says; returns where the state dict was.
 fn check(file: &str) -> Option<String> {
@@ -118,8 +125,8 @@ fn a_key_chooses_among_several_state_dicts() {
         WeightProblem::Ambiguous { known } => assert_eq!(known, ["student", "teacher"]),
         other => panic!("{other}"),
     }
-    let student = scant_io::weights::read(&super::path("two.pth"), &with_key("student")).unwrap();
-    let teacher = scant_io::weights::read(&super::path("two.pth"), &with_key("teacher")).unwrap();
+    let student = read(&path("two.pth"), &with_key("student")).unwrap();
+    let teacher = read(&path("two.pth"), &with_key("teacher")).unwrap();
     assert_eq!(student.state_dict.as_deref(), Some("student"));
     assert_eq!(student.into_weights(), open("zip.pth").into_weights());
     assert_ne!(teacher.get("0.bias"), open("zip.pth").get("0.bias"));
@@ -129,7 +136,7 @@ fn a_key_chooses_among_several_state_dicts() {
         }
         other => panic!("{other}"),
     }
-    let root = scant_io::weights::read(&super::path("zip.pth"), &with_key("")).unwrap();
+    let root = read(&path("zip.pth"), &with_key("")).unwrap();
     assert_eq!(root.tensors.len(), open("zip.pth").tensors.len());
     let wrong = refused("types.safetensors", &with_key("model"));
     assert!(matches!(wrong, WeightProblem::KeyNotUsed { .. }));
@@ -151,7 +158,33 @@ fn another_format_than_asked_is_refused() {
     let said = refused("zip.pth", &options).to_string();
     assert!(said.contains("keras") && said.contains("pytorch"), "{said}");
     let options = ReadOptions { format: Some(WeightFormat::PyTorch), ..ReadOptions::default() };
-    assert!(scant_io::weights::read(&super::path("legacy.pth"), &options).is_ok());
+    assert!(read(&path("legacy.pth"), &options).is_ok());
+}
+
+#[test]
+fn files_of_big_endian_machines_are_read() {
+    // What such a machine would have written: the bytes of each value turned round, and a note.
+    let mut archive = ZipArchive::new(File::open(path("parameters.pth")).unwrap()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("big.pth");
+    let mut out = ZipWriter::new(File::create(&place).unwrap());
+    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    for at in 0..archive.len() {
+        let mut entry = archive.by_index(at).unwrap();
+        let name = entry.name().unwrap().into_owned();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        if name.contains("/data/") {
+            bytes.chunks_exact_mut(4).for_each(<[u8]>::reverse);
+        } else if name.ends_with("/byteorder") {
+            bytes = b"big".to_vec();
+        }
+        out.start_file(name, stored).unwrap();
+        out.write_all(&bytes).unwrap();
+    }
+    out.finish().unwrap();
+    let found = read(&place, &ReadOptions::default()).unwrap();
+    assert_same("big.pth", &found.tensors, &expected("pytorch.json", "parameters.pth"));
 }
 
 #[test]
@@ -162,7 +195,7 @@ fn limits_hold_before_values_are_read() {
         ..ReadOptions::default()
     };
     for file in ["zip.pth", "legacy.pth"] {
-        assert!(scant_io::weights::read(&super::path(file), &limited(total)).is_ok());
+        assert!(read(&path(file), &limited(total)).is_ok());
         let refusal = refused(file, &limited(total - 1));
         assert!(matches!(refusal, WeightProblem::TooLarge(_)), "{refusal}");
     }

@@ -58,15 +58,15 @@ pub(super) fn call(
             _ => Ok(Value::Opaque(name.clone())),
         },
         // Subclasses of Tensor: (function, class, arguments, state).
-        "torch._tensor._rebuild_from_type_v2" | "torch._tensor._rebuild_from_type" => {
-            match arguments.as_slice() {
-                [inner @ Value::Global(f), _, args, ..] if f.starts_with("torch._utils._") => {
-                    let (inner, args) = (inner.clone(), args.clone());
-                    call(heap, nesting, &inner, &args)
-                }
-                _ => Ok(Value::Opaque(name.clone())),
+        "torch._tensor._rebuild_from_type_v2"
+        | "torch._tensor._rebuild_from_type"
+        | "torch.tensor._rebuild_from_type" => match arguments.as_slice() {
+            [inner @ Value::Global(f), _, args, ..] if f.starts_with("torch._utils._") => {
+                let (inner, args) = (inner.clone(), args.clone());
+                call(heap, nesting, &inner, &args)
             }
-        }
+            _ => Ok(Value::Opaque(name.clone())),
+        },
         // How protocol 2, which has no bytes, writes them: as text of one character per byte.
         "_codecs.encode" => match arguments.as_slice() {
             [Value::Str(text), Value::Str(encoding)] if &**encoding == "latin1" => {

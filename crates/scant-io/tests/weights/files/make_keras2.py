@@ -49,7 +49,8 @@ model.compile(optimizer="adam", loss="mse")
 model.save(HERE / "keras2.h5")
 model.save_weights(HERE / "keras2_weights.h5")
 model.save(HERE / "keras2.keras")
-for file in ("keras2.h5", "keras2_weights.h5", "keras2.keras"):
+model.save_weights(HERE / "keras2.weights.h5")
+for file in ("keras2.h5", "keras2_weights.h5", "keras2.keras", "keras2.weights.h5"):
     expected[file] = listed
 
 (HERE / "keras2.json").write_text(json.dumps(expected, separators=(",", ":")).replace("]],", "]],\n") + "\n")

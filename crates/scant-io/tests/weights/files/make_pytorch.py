@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import pickle
+import zipfile
 
 import numpy as np
 import safetensors.torch
@@ -172,6 +173,13 @@ torch.save(net, HERE / "module.pth")
 torch.save({"epoch": 1, "model": net}, HERE / "module_inside.pth")
 torch.save({"epoch": 1, "loss": 0.5}, HERE / "no_tensors.pth")
 torch.jit.save(torch.jit.script(nn.Linear(1, 1)), HERE / "scripted.pt")
+with zipfile.ZipFile(HERE / "scripted.pt") as archive:
+    entries = [(info, archive.read(info)) for info in archive.infolist()]
+with zipfile.ZipFile(HERE / "scripted.pt", "w") as archive:
+    for info, content in entries:
+        # Where the sources were on the machine that wrote it.
+        if not info.filename.endswith(".debug_pkl"):
+            archive.writestr(info, content)
 
 with open(HERE / "plain.pkl", "wb") as file:
     pickle.dump({"state_dict": {k: weights[k] for k in ("0.weight", "0.bias")}}, file, protocol=2)
