@@ -204,7 +204,12 @@ impl ModelConfig {
     /// # Errors
     /// When a size is outside what the architecture allows.
     pub fn init(&self, device: &Device, seed: u64) -> Result<Model, ModelError> {
-        let model = match self {
+        Ok(weights::initialise(self.build(device)?, seed))
+    }
+
+    /// Builds the network with weights of zero.
+    fn build(&self, device: &Device) -> Result<Model, ModelError> {
+        Ok(match self {
             Self::UNet(c) => {
                 c.validate("unet")?;
                 Model::UNet(UNet::new(c, device))
@@ -213,8 +218,7 @@ impl ModelConfig {
                 c.validate("attention-unet")?;
                 Model::AttentionUNet(AttentionUNet::new(c, device))
             }
-        };
-        Ok(weights::initialise(model, seed))
+        })
     }
 }
 

@@ -16,7 +16,8 @@ pub use init::initialise;
 pub use scant_core::{HostTensor, Weights};
 
 use crate::Model;
-use named::{Named, PathMapper, PathVisitor};
+use named::PathMapper;
+pub(crate) use named::{Named, PathVisitor};
 
 /// Why weights do not fit a network.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
