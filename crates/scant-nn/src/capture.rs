@@ -14,8 +14,8 @@ use thiserror::Error;
 
 pub use burn_ir::{GraphIr, OperationIr, TensorId, TensorIr};
 
-use crate::Model;
 use crate::weights::{Named, PathVisitor};
+use crate::{Model, SegOutput};
 
 /// Which tensors of a forward pass leave the recorded graph. Their names are those of the outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,10 +69,7 @@ thread_local! {
 }
 
 /// Runs `record` on the capture device of this thread.
-///
-/// # Errors
-/// When a recording is under way on this thread, or the completed graph does not hold what it declares.
-pub fn on_capture_device(
+fn on_capture_device(
     record: impl FnOnce(&Device, CaptureScope) -> CompletedCaptureScope,
 ) -> Result<(GraphIr, BTreeMap<TensorId, TensorData>), RecordError> {
     let device = DEVICE.with(Device::clone);
@@ -88,6 +85,42 @@ pub fn on_capture_device(
 pub fn recorded_id<const D: usize>(tensor: &Tensor<D>) -> TensorId {
     let tensor = tensor.clone().try_into_primitive::<CaptureBackend>();
     tensor.expect("a recorded tensor is on the capture device").id()
+}
+
+/// Records forward passes on inputs of `shape`, its first size replaced by each of `batches`.
+///
+/// `prepare` builds the network on the device it is given, and names what has a name. `forward` returns
+/// the outputs by name; what it returns beside them is kept until the recording ends, and must hold
+/// them: a tensor that is dropped may be overwritten in the record.
+///
+/// # Errors
+/// When a recording is under way on this thread, or an output was dropped.
+pub fn record<const D: usize, N, K>(
+    shape: [usize; D],
+    batches: &[usize],
+    prepare: impl FnOnce(&Device) -> (N, BTreeMap<TensorId, String>),
+    forward: impl Fn(&N, Tensor<D>) -> (K, Vec<(String, TensorId)>),
+) -> Result<Captured, RecordError> {
+    let mut names = BTreeMap::new();
+    let mut passes = Vec::with_capacity(batches.len());
+    let (graph, values) = on_capture_device(|device, scope| {
+        let (network, named) = prepare(device);
+        names = named;
+        let mut alive = Vec::with_capacity(batches.len());
+        for &batch in batches {
+            let mut shape = shape;
+            shape[0] = batch;
+            let input = Tensor::zeros(shape, device);
+            let id = recorded_id(&input);
+            let (kept, outputs) = forward(&network, input);
+            passes.push(Pass { batch, input: id, outputs });
+            alive.push(kept);
+        }
+        let outputs: BTreeSet<TensorId> =
+            passes.iter().flat_map(|pass| pass.outputs.iter().map(|(_, id)| *id)).collect();
+        scope.complete([], outputs)
+    })?;
+    Ok(Captured { graph, values, names, passes })
 }
 
 /// Records forward passes of `model` on images of `[batch, input channels, size[0], size[1]]`, one for
@@ -111,28 +144,20 @@ pub fn capture(
     // `valid` gives running statistics of their own, which moving to a device would else change in
     // the network that was handed in.
     let settled = model.valid();
-    let mut names = BTreeMap::new();
-    let mut passes = Vec::with_capacity(batches.len());
-    let (graph, values) = on_capture_device(|device, scope| {
+    let prepare = |device: &Device| {
         let model = settled.to_device(device);
-        names = official_names(&model);
-        let mut alive = Vec::new();
-        for &batch in batches {
-            let image = Tensor::<4>::zeros([batch, input_channels, size[0], size[1]], device);
-            let input = recorded_id(&image);
-            let output = model.forward(image);
-            passes.push(Pass { batch, input, outputs: named_outputs(&output, wanted) });
-            // A tensor that is dropped may be overwritten in the record, and no output is.
-            alive.push(output);
-        }
-        let outputs: BTreeSet<TensorId> =
-            passes.iter().flat_map(|pass| pass.outputs.iter().map(|(_, id)| *id)).collect();
-        scope.complete([], outputs)
-    })?;
-    Ok(Captured { graph, values, names, passes })
+        let names = official_names(&model);
+        (model, names)
+    };
+    let shape = [0, input_channels, size[0], size[1]];
+    record(shape, batches, prepare, |model, image| {
+        let output = model.forward(image);
+        let named = named_outputs(&output, wanted);
+        (output, named)
+    })
 }
 
-fn named_outputs(output: &crate::SegOutput, wanted: Outputs) -> Vec<(String, TensorId)> {
+fn named_outputs(output: &SegOutput, wanted: Outputs) -> Vec<(String, TensorId)> {
     let mut named = vec![("logits".to_owned(), recorded_id(&output.logits))];
     if wanted.aux {
         let aux = output.aux.iter().enumerate();

@@ -2,6 +2,7 @@
 
 mod attention_unet;
 mod flops;
+mod recorded_flops;
 mod unet;
 
 use burn::module::Module;
