@@ -460,6 +460,9 @@ pub(crate) struct ExportModelArgs {
     /// Size of the input: rows and columns, volumes with their depth before [default: that of training]
     #[arg(long, value_name = "HxW|DxHxW")]
     pub(crate) size: Option<InputSize>,
+    /// Replace the file where there is one
+    #[arg(long)]
+    pub(crate) overwrite: bool,
     /// Images per call, or any number of them (0) where the network allows it
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) batch: usize,

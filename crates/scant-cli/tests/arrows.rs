@@ -198,7 +198,7 @@ fn the_table_itself_keeps_the_plan() {
         }
     }
     let burn: BTreeSet<String> =
-        ["cli", "infer", "kernels", "nn", "train"].map(String::from).into();
+        ["cli", "infer", "kernels", "nn", "onnx", "train"].map(String::from).into();
     let walls = table(&page, "walls").unwrap();
     assert_eq!(walls["burn"], burn);
     assert_eq!(walls["burn-*"], burn);

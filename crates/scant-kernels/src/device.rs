@@ -29,6 +29,12 @@ pub fn on_cpu(device: &Device) -> bool {
     }
 }
 
+/// Whether operations on tensors of this device are recorded and not computed. What is recorded is read
+/// by others, so that one operator with a name is better there than several that do the same.
+pub(crate) fn recorded(device: &Device) -> bool {
+    matches!(device.as_dispatch(), DispatchDevice::Capture(_))
+}
+
 /// Runs `work` as if no tensor were on the CPU: what it calls on this thread takes burn's operators,
 /// as on a GPU, and keeps to them in the backward pass. For tests, which hold the two against each
 /// other.
@@ -61,6 +67,13 @@ mod tests {
         assert!(on_cpu(&device));
         let panicked = std::panic::catch_unwind(|| fall_through(|| panic!("as a test may")));
         assert!(panicked.is_err() && on_cpu(&Device::flex()));
+    }
+
+    #[test]
+    fn only_the_capture_device_records() {
+        assert!(recorded(&Device::capture()));
+        assert!(!on_cpu(&Device::capture()));
+        assert!(!recorded(&Device::flex()) && !recorded(&Device::flex().autodiff()));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! `Device::flex().autodiff()` records gradients.
 
 pub mod block;
+pub mod capture;
 pub mod loss;
 pub mod model;
 mod output;

@@ -261,7 +261,10 @@ macro_rules! architectures {
                 match self {
                     $(Self::$variant(m) => architectures!(@kind $kind
                         PlanarNetwork::forward(m, image),
-                        panic!("{} takes volumes, not images", $name)
+                        {
+                            let _ = (m, image);
+                            panic!("{} takes volumes, not images", $name)
+                        }
                     ),)*
                 }
             }
@@ -277,9 +280,20 @@ macro_rules! architectures {
             pub fn forward_volume(&self, volume: Tensor<5>) -> SegOutput<5> {
                 match self {
                     $(Self::$variant(m) => architectures!(@kind $kind
-                        panic!("{} takes images, not volumes", $name),
+                        {
+                            let _ = (m, volume);
+                            panic!("{} takes images, not volumes", $name)
+                        },
                         VolumeNetwork::forward(m, volume)
                     ),)*
+                }
+            }
+
+            /// 2 for images, 3 for volumes.
+            #[must_use]
+            pub fn dimensions(&self) -> usize {
+                match self {
+                    $(Self::$variant(_) => architectures!(@kind $kind 2, 3),)*
                 }
             }
 
@@ -360,23 +374,6 @@ impl ModelConfig {
     #[must_use]
     pub fn tap_names(&self) -> Vec<String> {
         self.sizes().tap_names()
-    }
-
-    /// Trainable parameters of this network. Nothing is allocated for them.
-    ///
-    /// # Panics
-    /// When a size is outside what the architecture allows.
-    #[must_use]
-    pub fn count_parameters(&self) -> u64 {
-        self.validate().unwrap_or_else(|e| panic!("{e}"));
-        let device = Device::capture();
-        let mut count = 0;
-        let captured = device.capture_scope(|scope| {
-            count = self.build(&device).parameters();
-            scope.complete([], [])
-        });
-        captured.expect("a scope of its own without inputs or outputs");
-        count
     }
 
     /// Builds the network with all parameters zero, for weights that follow.

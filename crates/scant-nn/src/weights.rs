@@ -26,7 +26,8 @@ pub(crate) use adopt::by_name;
 pub(crate) use bicubic::resize_bicubic;
 
 use crate::Model;
-use named::{Named, PathMapper, PathVisitor};
+use named::PathMapper;
+pub(crate) use named::{Named, PathVisitor};
 
 /// Why weights do not fit a network.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -1,5 +1,6 @@
 //! `scant models`: the networks of this build; weights of other programs in, ONNX out.
 
+mod export;
 mod import;
 
 use scant_nn::model::{ModelInfo, catalogue};
@@ -12,7 +13,7 @@ pub(crate) fn run(args: &ModelsArgs) -> Result {
     match &args.command {
         None => list(&args.list),
         Some(ModelsCommand::Import(args)) => import::run(args),
-        Some(ModelsCommand::Export(_)) => Ok(()),
+        Some(ModelsCommand::Export(args)) => export::run(args),
     }
 }
 

@@ -1,3 +1,4 @@
+use burn::tensor::ops::InterpolateMode;
 use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 
@@ -94,4 +95,37 @@ fn other_ways_in() {
     let x = Tensor::<4>::from_data([[[[1.0, 2.0], [3.0, 4.0]]]], &Device::flex());
     let y: Vec<f32> = upsample_nearest2d(x, [2, 4]).into_data().try_to_vec().unwrap();
     assert_eq!(y, [1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0]);
+}
+
+/// What is recorded computes the same.
+#[test]
+fn burns_own_modes_agree_with_selected_neighbours() {
+    let numbers = |y: &[f32], want: &[f32]| {
+        let far = y.iter().zip(want).map(|(y, w)| (y - w).abs()).fold(0.0, f32::max);
+        assert!(y.len() == want.len() && far < 1e-5, "{far}");
+    };
+    fn plain<const D: usize>(y: Tensor<D>) -> Vec<f32> {
+        y.into_data().try_to_vec().unwrap()
+    }
+    let device = Device::flex();
+    let image = TensorData::new(values(2 * 3 * 5 * 4, 1), [2, 3, 5, 4]);
+    let image = Tensor::<4>::from_data(image, &device);
+    let volume = TensorData::new(values(2 * 3 * 5 * 4, 2), [1, 2, 3, 5, 4]);
+    let volume = Tensor::<5>::from_data(volume, &device);
+    let near = |size| composed::options(InterpolateMode::Nearest, size, false);
+    for corners in [false, true] {
+        let named = |size| composed::options(InterpolateMode::Bilinear, size, corners);
+        for size in [[10, 8], [7, 3], [5, 9]] {
+            let want = composed::linear(image.clone(), &size, corners);
+            numbers(&plain(composed::by_name(image.clone(), &size, named)), &plain(want));
+        }
+        for size in [[6, 10, 8], [3, 7, 3], [2, 5, 4], [1, 1, 9]] {
+            let want = composed::linear(volume.clone(), &size, corners);
+            numbers(&plain(composed::by_name(volume.clone(), &size, named)), &plain(want));
+        }
+    }
+    for size in [[6, 10, 16], [3, 5, 8], [12, 5, 4]] {
+        let want = composed::nearest(volume.clone(), &size);
+        numbers(&plain(composed::by_name(volume.clone(), &size, near)), &plain(want));
+    }
 }

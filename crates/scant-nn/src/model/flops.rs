@@ -1,11 +1,22 @@
-//! How much arithmetic a network is.
+//! How much arithmetic a network is, counted on its recorded forward pass.
 //!
-//! Counted are the convolutions, as direct ones: two operations (multiply, add) for every weight and
-//! output pixel; likewise linear layers and the products of attention. Norms, activations, pooling and losses are left out; they cost memory traffic
-//! rather than arithmetic. An implementation that multiplies less often (Winograd) is measured
-//! against the same count.
+//! Counted are convolutions, transposed convolutions, linear layers and other products of matrices, as
+//! direct ones: two operations (multiply, add) for every pair that is multiplied. Norms, activations,
+//! pooling, resampling and losses are left out; they cost memory traffic rather than arithmetic. An
+//! implementation that multiplies less often (Winograd) is measured against the same count.
+//!
+//! In a training step each product is done again for the gradient of either side, unless that side
+//! holds nothing that is learned: nobody asks for the gradient of the image.
 
-use super::{ModelConfig, UNetConfig};
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::module::Module;
+use burn::tensor::Device;
+use burn_ir::{FloatOperationIr, ModuleOperationIr, OperationIr, TensorId, TensorIr};
+
+use super::{Model, ModelConfig};
+use crate::capture::{record, recorded_id};
+use crate::weights::{Named, PathVisitor, is_statistic};
 
 /// Floating-point operations on one image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,98 +28,148 @@ pub struct Flops {
     pub step: u64,
 }
 
-/// A sum over convolutions on maps of one image.
-#[derive(Debug, Default)]
-struct Count {
-    forward: u64,
-    of_the_image: u64,
-}
-
-impl Count {
-    /// A convolution with kernels of `weights` values in all, at every one of `pixels` outputs.
-    fn conv(&mut self, weights: usize, pixels: usize) {
-        self.forward += 2 * (weights as u64) * (pixels as u64);
-    }
-
-    /// The same, where the input is the image.
-    fn first(&mut self, weights: usize, pixels: usize) {
-        let before = self.forward;
-        self.conv(weights, pixels);
-        self.of_the_image += self.forward - before;
-    }
-
-    fn flops(&self) -> Flops {
-        Flops { forward: self.forward, step: 3 * self.forward - self.of_the_image }
-    }
-}
-
 impl ModelConfig {
-    /// Operations on one image of the given rows and columns, sides padded as the network pads them.
+    /// Operations on one image of the given rows and columns, or volume of the given depth, rows and
+    /// columns, from the network itself. It is built without weights, so that the largest takes no
+    /// memory.
+    ///
+    /// # Panics
+    /// When a size of the network is outside what the architecture allows, or `size` has another number
+    /// of axes than what the network takes.
     #[must_use]
     pub fn flops(&self, size: &[usize]) -> Flops {
-        let size = [size[0], size[1]];
-        let mut count = Count::default();
-        match self {
-            Self::UNet(c) => unet(c, size, &mut count),
-            Self::AttentionUNet(c) => {
-                unet(c, size, &mut count);
-                gates(c, size, &mut count);
+        let mut parameters = BTreeSet::new();
+        let prepare = |device: &Device| {
+            let model = self.zeros(device).unwrap_or_else(|error| panic!("{error}"));
+            parameters = learned_tensors(&model);
+            (model, BTreeMap::new())
+        };
+        let channels = self.input_channels();
+        let captured = match (self.dimensions(), size) {
+            (2, &[rows, columns]) => {
+                record([1, channels, rows, columns], &[1], prepare, |model, image| {
+                    let output = model.forward(image);
+                    let logits = vec![("logits".to_owned(), recorded_id(&output.logits))];
+                    (output, logits)
+                })
             }
-            Self::SwinUnet(c) => {
-                for (i, (weights, rows)) in c.products(size).into_iter().enumerate() {
-                    if i == 0 { count.first(weights, rows) } else { count.conv(weights, rows) }
-                }
+            (3, &[depth, rows, columns]) => {
+                record([1, channels, depth, rows, columns], &[1], prepare, |model, volume| {
+                    let output = model.forward_volume(volume);
+                    let logits = vec![("logits".to_owned(), recorded_id(&output.logits))];
+                    (output, logits)
+                })
             }
-            #[allow(unreachable_patterns)]
-            _ => {}
+            _ => panic!("{} takes no input of size {size:?}", self.name()),
+        };
+        let captured = captured.unwrap_or_else(|error| panic!("{error}"));
+        count(&captured.graph.operations, parameters)
+    }
+}
+
+/// Parameters of a network on the capture device. Looking at them also builds them.
+fn learned_tensors(model: &Model) -> BTreeSet<TensorId> {
+    let mut ids = BTreeSet::new();
+    let mut visitor = PathVisitor::new(|path: &str, tensor: Named<'_>| {
+        if !is_statistic(path) {
+            ids.extend(tensor.recorded());
         }
-        count.flops()
-    }
+    });
+    model.visit(&mut visitor);
+    ids
 }
 
-/// Pixels of every stage, 0 being full resolution.
-fn pixels(config: &UNetConfig, [rows, columns]: [usize; 2], level: usize) -> usize {
-    let side = |n: usize| n.next_multiple_of(1 << config.depth) >> level;
-    side(rows) * side(columns)
+/// A product of two tensors.
+struct Product<'a> {
+    flops: u64,
+    sides: [&'a TensorIr; 2],
 }
 
-/// What all networks of the family share: two 3x3 convolutions per stage on the way down, three on
-/// the way up, a 1x1 head.
-fn unet(config: &UNetConfig, size: [usize; 2], count: &mut Count) {
-    let c = |level| config.channels(level);
-    for level in 0..=config.depth {
-        let pixels = pixels(config, size, level);
-        if level == 0 {
-            count.first(9 * config.input_channels * c(0), pixels);
-        } else {
-            count.conv(9 * c(level - 1) * c(level), pixels);
+/// Sums over operations in their order. `learned` are the parameters; what is made from them joins them.
+fn count(operations: &[OperationIr], mut learned: BTreeSet<TensorId>) -> Flops {
+    let mut flops = Flops { forward: 0, step: 0 };
+    for operation in operations {
+        for Product { flops: each, sides } in products(operation) {
+            let gradients = sides.iter().filter(|side| learned.contains(&side.id)).count();
+            flops.forward += each;
+            flops.step += each * (1 + gradients as u64);
         }
-        count.conv(9 * c(level) * c(level), pixels);
+        if operation.inputs().any(|input| learned.contains(&input.id)) {
+            learned.extend(operation.outputs().map(|output| output.id));
+        }
     }
-    for level in 0..config.depth {
-        let pixels = pixels(config, size, level);
-        count.conv(9 * c(level + 1) * c(level), pixels); // after the repetition
-        count.conv(9 * 2 * c(level) * c(level), pixels);
-        count.conv(9 * c(level) * c(level), pixels);
-    }
-    count.conv(c(0) * config.output_channels, pixels(config, size, 0));
+    flops
 }
 
-/// Three 1x1 convolutions per skip connection: two to half the channels, one to a single map.
-fn gates(config: &UNetConfig, size: [usize; 2], count: &mut Count) {
-    for level in 0..config.depth {
-        let (channels, pixels) = (config.channels(level), pixels(config, size, level));
-        let hidden = channels / 2;
-        count.conv(2 * channels * hidden + hidden, pixels);
+fn values(tensor: &TensorIr) -> u64 {
+    tensor.shape.iter().product::<usize>() as u64
+}
+
+/// Every output takes one pass over a kernel.
+fn conv<'a>(x: &'a TensorIr, weight: &'a TensorIr, out: &TensorIr) -> Vec<Product<'a>> {
+    let kernel = values(weight) / weight.shape[0] as u64;
+    vec![Product { flops: 2 * values(out) * kernel, sides: [x, weight] }]
+}
+
+/// Every input is spread over a kernel.
+fn conv_transpose<'a>(x: &'a TensorIr, weight: &'a TensorIr) -> Vec<Product<'a>> {
+    let kernel = values(weight) / weight.shape[0] as u64;
+    vec![Product { flops: 2 * values(x) * kernel, sides: [x, weight] }]
+}
+
+/// Every output is a product of rows as long as the last axis of the left side.
+fn matmul<'a>(left: &'a TensorIr, right: &'a TensorIr, out: &TensorIr) -> Vec<Product<'a>> {
+    let inner = left.shape.last().map_or(1, |&size| size as u64);
+    vec![Product { flops: 2 * values(out) * inner, sides: [left, right] }]
+}
+
+fn products(operation: &OperationIr) -> Vec<Product<'_>> {
+    use ModuleOperationIr as Op;
+    match operation {
+        OperationIr::Float(_, FloatOperationIr::Matmul(op)) => matmul(&op.lhs, &op.rhs, &op.out),
+        OperationIr::Module(Op::Linear(op)) => matmul(&op.x, &op.weight, &op.out),
+        OperationIr::Module(Op::Conv1d(op)) => conv(&op.x, &op.weight, &op.out),
+        OperationIr::Module(Op::Conv2d(op)) => conv(&op.x, &op.weight, &op.out),
+        OperationIr::Module(Op::Conv3d(op)) => conv(&op.x, &op.weight, &op.out),
+        OperationIr::Module(Op::ConvTranspose1d(op)) => conv_transpose(&op.x, &op.weight),
+        OperationIr::Module(Op::ConvTranspose2d(op)) => conv_transpose(&op.x, &op.weight),
+        OperationIr::Module(Op::ConvTranspose3d(op)) => conv_transpose(&op.x, &op.weight),
+        OperationIr::Module(Op::Attention(op)) => {
+            // Queries with keys, then what they weigh with values.
+            let pairs = 2 * values(&op.query) / op.query.shape[3] as u64 * op.key.shape[2] as u64;
+            vec![
+                Product { flops: pairs * op.query.shape[3] as u64, sides: [&op.query, &op.key] },
+                Product { flops: pairs * op.value.shape[3] as u64, sides: [&op.query, &op.value] },
+            ]
+        }
+        _ => Vec::new(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use burn::tensor::activation::softmax;
+    use burn::tensor::ops::{AttentionModuleOptions, ConvTransposeOptions};
+    use burn::tensor::{Tensor, module};
 
     use super::*;
-    use crate::weights;
+    use crate::model::UNetConfig;
+
+    /// Of a function of a `[1, 2, 4, 6]` map and a learned number.
+    fn of(f: impl Fn(Tensor<4>, Tensor<4>) -> Tensor<4>) -> Flops {
+        let mut parameters = BTreeSet::new();
+        let prepare = |device: &Device| {
+            let learned = Tensor::<4>::zeros([1, 1, 1, 1], device);
+            parameters.insert(recorded_id(&learned));
+            (learned, BTreeMap::new())
+        };
+        let captured = record([1, 2, 4, 6], &[1], prepare, |learned, x| {
+            let y = f(x, learned.clone());
+            let outputs = vec![("y".to_owned(), recorded_id(&y))];
+            (y, outputs)
+        });
+        count(&captured.unwrap().graph.operations, parameters)
+    }
 
     fn config(width: usize, depth: usize, channels: usize, logits: usize) -> UNetConfig {
         UNetConfig { width, depth, input_channels: channels, output_channels: logits }
@@ -158,32 +219,54 @@ mod tests {
         assert!((step - 2.0 * 3.0 * 8.0 * up(256) - 145.0).abs() < 0.5, "{step}");
     }
 
-    /// The same count from the tensors of the built network: every kernel works on the pixels of the
-    /// stage its name says.
     #[test]
-    fn the_count_agrees_with_the_built_network() {
-        for sizes in [config(2, 1, 1, 1), config(4, 3, 3, 2), config(6, 4, 2, 5)] {
-            for net in [ModelConfig::UNet(sizes.clone()), ModelConfig::AttentionUNet(sizes.clone())]
-            {
-                let size = [48, 32];
-                let model = net.init(&Device::flex(), 0).unwrap();
-                let mut forward = 0;
-                for (name, tensor) in weights::export(&model) {
-                    if tensor.shape.len() != 4 {
-                        continue;
-                    }
-                    // Conv1.., Up2.., Up_conv2.., Att2..: the stage they stand at; Up2 ends at 1.
-                    let stage: String = name.chars().filter(char::is_ascii_digit).take(1).collect();
-                    let level = match name.split('.').next().unwrap() {
-                        "Conv_1x1" => 0,
-                        part if part.starts_with("Conv") => stage.parse::<u32>().unwrap() - 1,
-                        _ => stage.parse::<u32>().unwrap() - 2,
-                    };
-                    let pixels = (size[0] >> level) * (size[1] >> level);
-                    forward += 2 * (tensor.shape.iter().product::<usize>() * pixels) as u64;
-                }
-                assert_eq!(net.flops(&size).forward, forward, "{net:?}");
-            }
-        }
+    fn a_side_without_anything_learned_has_no_gradient() {
+        // 4 x 6 by 6 x 4, in each of two channels.
+        let forward = 2 * 2 * 4 * 6 * 4;
+        let image = of(|x, _| x.clone().matmul(x.swap_dims(2, 3)));
+        assert_eq!(image, Flops { forward, step: forward });
+        let one = of(|x, learned| (x.clone() * learned).matmul(x.swap_dims(2, 3)));
+        assert_eq!(one, Flops { forward, step: 2 * forward });
+        let both = of(|x, learned| {
+            let x = x * learned;
+            x.clone().matmul(x.swap_dims(2, 3))
+        });
+        assert_eq!(both, Flops { forward, step: 3 * forward });
+    }
+
+    #[test]
+    fn transposed_convolutions_count_their_inputs() {
+        let got = of(|x, learned| {
+            let weight = learned.expand([2, 3, 2, 2]);
+            let options = ConvTransposeOptions::new([2, 2], [0, 0], [0, 0], [1, 1], 1);
+            module::conv_transpose2d(x, weight, None, options)
+        });
+        // 4 x 6 pixels of 2 channels, each to 3 channels of 2 x 2 pixels.
+        let forward = 2 * 24 * 2 * 12;
+        assert_eq!(got, Flops { forward, step: 2 * forward });
+    }
+
+    #[test]
+    fn attention_is_two_products_however_it_is_written() {
+        let apart = of(|x, learned| {
+            let x = x * learned;
+            softmax(x.clone().matmul(x.clone().swap_dims(2, 3)), 3).matmul(x)
+        });
+        let one = of(|x, learned| {
+            let (x, options) = (x * learned, AttentionModuleOptions::default());
+            module::attention(x.clone(), x.clone(), x, None, None, options)
+        });
+        assert_eq!(apart, one);
+        assert_eq!(apart.forward, 2 * 2 * (4 * 6 * 4 + 4 * 4 * 6));
+    }
+
+    #[test]
+    fn a_linear_layer_counts_its_weights_at_every_place() {
+        let got = of(|x, learned| {
+            let weight = learned.reshape([1, 1]).expand([6, 5]);
+            module::linear(x, weight, None)
+        });
+        let forward = 2 * (2 * 4) * 6 * 5;
+        assert_eq!(got, Flops { forward, step: 2 * forward });
     }
 }

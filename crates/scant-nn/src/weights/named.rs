@@ -2,12 +2,13 @@
 
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
+use burn_capture::{CaptureBackend, TensorId};
 use scant_core::HostTensor;
 
 use super::tensor_from;
 
 /// A visited tensor whose rank is not known to the closure.
-pub(super) struct Named<'a>(&'a dyn AnyTensor);
+pub(crate) struct Named<'a>(&'a dyn AnyTensor);
 
 impl Named<'_> {
     /// Sizes.
@@ -19,11 +20,17 @@ impl Named<'_> {
     pub(super) fn to_host(&self) -> HostTensor {
         self.0.to_host()
     }
+
+    /// What the tensor is called in a recorded graph; nothing elsewhere than on a capture device.
+    pub(crate) fn recorded(&self) -> Option<TensorId> {
+        self.0.recorded()
+    }
 }
 
 trait AnyTensor {
     fn shape(&self) -> Vec<usize>;
     fn to_host(&self) -> HostTensor;
+    fn recorded(&self) -> Option<TensorId>;
 }
 
 impl<const D: usize> AnyTensor for Tensor<D> {
@@ -34,16 +41,20 @@ impl<const D: usize> AnyTensor for Tensor<D> {
     fn to_host(&self) -> HostTensor {
         HostTensor { shape: self.dims().to_vec(), data: self.to_data().iter::<f32>().collect() }
     }
+
+    fn recorded(&self) -> Option<TensorId> {
+        self.clone().try_into_primitive::<CaptureBackend>().ok().map(|t| t.id())
+    }
 }
 
 /// Calls a closure with the dotted path of every float tensor.
-pub(super) struct PathVisitor<F> {
+pub(crate) struct PathVisitor<F> {
     path: Vec<String>,
     visit: F,
 }
 
 impl<F: FnMut(&str, Named<'_>)> PathVisitor<F> {
-    pub(super) fn new(visit: F) -> Self {
+    pub(crate) fn new(visit: F) -> Self {
         Self { path: Vec::new(), visit }
     }
 }

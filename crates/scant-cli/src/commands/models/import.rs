@@ -1,10 +1,10 @@
 //! `scant models import`: weights of other programs under the names of a network here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use scant_core::LabelSpace;
 use scant_infer::{ModelCard, Provenance};
-use scant_io::weights::{ReadOptions, TensorOrder, WeightFile, WeightFormat};
+use scant_io::weights::{ReadOptions, WeightFile, WeightFormat};
 use scant_nn::model::{ModelError, Shapes};
 use scant_nn::weights::{self, HostTensor, Mapped, Weights};
 use scant_nn::{Device, Model, ModelConfig};
@@ -116,47 +116,21 @@ fn config(args: &ImportWeightsArgs, file: &WeightFile) -> Result<ModelConfig> {
     table.try_into().map_err(|e: toml::de::Error| Failure::usage(format!("--set: {}", e.message())))
 }
 
-/// Tensors of a Keras file: matched by the class of their layer and its number in the order of
-/// creation, where the file tells; else taken in the order of the file, where that is the network's.
+/// Tensors of a Keras file, which are known by their place in the network.
 fn by_keras_order(model: &Model, file: &WeightFile, args: &ImportWeightsArgs) -> Result<Mapped> {
+    let refused = |reason: &dyn std::fmt::Display| {
+        Failure::data(format!("{}: {reason}", args.file.display()))
+    };
     let Some(order) = model.keras_order() else {
-        return Err(Failure::usage(format!(
-            "{}: a Keras file, but the reference of {} is not written in Keras",
-            args.file.display(),
+        return Err(refused(&format!(
+            "a Keras file, but the reference of {} is not written in Keras",
             args.model
         )));
     };
-    let classes = file.layers_by_class();
-    let place = |path: &str| -> Option<usize> {
-        let (layer, role) = path.rsplit_once('/')?;
-        let named = file.layers.iter().find(|l| l.name.as_deref() == Some(layer));
-        let numbered = || {
-            let (class, number) = match layer.rsplit_once('_') {
-                Some((class, number)) if number.parse::<usize>().is_ok() => {
-                    (class, number.parse().ok()?)
-                }
-                _ => (layer, 0),
-            };
-            classes.get(class)?.get(number).copied()
-        };
-        numbered().or(named)?.variable(role)
-    };
-    let matched: Option<Vec<usize>> = order.iter().map(|entry| place(&entry.path)).collect();
-    let distinct = matched.filter(|m| m.iter().collect::<BTreeSet<_>>().len() == m.len());
-    let tensors: Vec<HostTensor> = match distinct {
-        Some(places) => places.into_iter().map(|i| file.tensors[i].1.clone()).collect(),
-        None if file.order == TensorOrder::Network => {
-            file.tensors.iter().map(|(_, t)| t.clone()).collect()
-        }
-        None => {
-            return Err(Failure::data(format!(
-                "{}: its layers do not tell which is which; save the whole model as .keras or .h5",
-                args.file.display()
-            )));
-        }
-    };
-    let tensors = weights::from_keras(model, &tensors)
-        .map_err(|e| Failure::data(format!("{}: {e}", args.file.display())))?;
+    let list: Vec<&str> = order.iter().map(|entry| entry.path.as_str()).collect();
+    let places = file.keras_positions(&list).map_err(|e| refused(&e))?;
+    let tensors: Vec<HostTensor> = places.into_iter().map(|i| file.tensors[i].1.clone()).collect();
+    let tensors = weights::from_keras(model, &tensors).map_err(|e| refused(&e))?;
     Ok(Mapped { tensors, ..Mapped::default() })
 }
 

@@ -1,0 +1,89 @@
+//! Whole networks with random weights.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use scant_nn::capture::Outputs;
+use scant_nn::model::catalogue;
+use scant_nn::{Model, ModelConfig, SegOutput, weights};
+use scant_onnx::{Batch, BatchSize, Options, export};
+
+use crate::bench::{Bench, noise};
+use crate::small::small;
+
+fn outputs<const D: usize>(output: SegOutput<D>, all: bool) -> Vec<(String, TensorData)> {
+    let mut named = vec![("logits".to_owned(), output.logits.to_data())];
+    if all {
+        let aux = output.aux.iter().enumerate();
+        named.extend(aux.map(|(i, logits)| (format!("aux{}", i + 1), logits.to_data())));
+        named.extend(output.taps.iter().map(|tap| (tap.name.clone(), tap.features.to_data())));
+    }
+    named
+}
+
+fn run(model: &Model, shape: &[usize], all: bool) -> (TensorData, Vec<(String, TensorData)>) {
+    let (x, device) = (noise(shape), Device::flex());
+    let expected = match model.dimensions() {
+        2 => outputs(model.forward(Tensor::from_data(x.clone(), &device)), all),
+        _ => outputs(model.forward_volume(Tensor::from_data(x.clone(), &device)), all),
+    };
+    (x, expected)
+}
+
+fn built(config: &ModelConfig) -> Model {
+    weights::set_training(config.init(&Device::flex(), 3).unwrap(), false)
+}
+
+/// Exports a network and has it run on batches of these sizes.
+fn add(bench: &mut Bench, name: &str, config: &ModelConfig, size: &[usize], batches: &[usize]) {
+    let model = built(config);
+    let options = Options { outputs: Outputs { aux: true, taps: true }, ..Options::default() };
+    let file = export(&model, config.input_channels(), size, &options).unwrap();
+    assert_eq!(file.batch, Batch::Dynamic, "{name}");
+    let runs: Vec<_> = batches
+        .iter()
+        .map(|&b| run(&model, &[&[b, config.input_channels()], size].concat(), true))
+        .collect();
+    bench.file(name, &file, &runs);
+}
+
+/// Of every architecture, small, logits, auxiliary logits and taps; sides that it pads and sides that
+/// it does not; any batch.
+#[test]
+#[ignore = "needs ONNX Runtime: SCANT_PYTHON or SCANT_INSTALL=1"]
+fn networks() {
+    let mut bench = Bench::new();
+    for (i, config) in small(3, 2).iter().enumerate() {
+        let sizes: [&[usize]; 2] = match config.dimensions() {
+            2 => [&[24, 40], &[19, 30]],
+            _ => [&[8, 16, 16], &[7, 12, 9]],
+        };
+        for size in sizes {
+            let text: Vec<String> = size.iter().map(ToString::to_string).collect();
+            let name = format!("{}-{i}-{}", config.name(), text.join("x"));
+            add(&mut bench, &name, config, size, &[1, 2, 5]);
+        }
+    }
+    let config = &small(3, 2)[0];
+    let model = built(config);
+    let options = Options { batch: BatchSize::Fixed(2), ..Options::default() };
+    let file = export(&model, 3, &[16, 16], &options).unwrap();
+    assert_eq!(file.batch, Batch::Fixed { images: 2, reason: None });
+    bench.file("of-two", &file, &[run(&model, &[2, 3, 16, 16], false)]);
+    bench.compare();
+}
+
+/// Of every architecture in its published size.
+#[test]
+#[ignore = "needs ONNX Runtime as above, 8 GB of memory and some minutes"]
+fn published() {
+    for info in catalogue() {
+        let mut bench = Bench::new();
+        let size: &[usize] = match (info.name, info.dimensions) {
+            ("swin-unet", _) => &[224, 224],
+            (_, 2) => &[128, 128],
+            _ => &[32, 32, 32],
+        };
+        let config = info.default.for_size(size);
+        add(&mut bench, info.name, &config, size, &[1]);
+        bench.compare();
+    }
+}
