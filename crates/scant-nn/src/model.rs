@@ -7,6 +7,7 @@
 mod attention_unet;
 mod flops;
 mod network;
+mod nnunet;
 mod unet;
 mod unet_config;
 
@@ -20,6 +21,7 @@ use thiserror::Error;
 pub use attention_unet::AttentionUNet;
 pub use flops::Flops;
 pub use network::Shapes;
+pub use nnunet::{NnUNet, NnUNet3d, NnUNetConfig, NnUNetResEnc, NnUNetResEnc3d};
 pub use unet::UNet;
 pub use unet_config::UNetConfig;
 
@@ -101,7 +103,7 @@ macro_rules! architectures {
         #[serde(tag = "name")]
         pub enum ModelConfig {
             $(
-                #[doc = concat!("`", $name, "`, see [`struct@", stringify!($variant), "`].")]
+                #[doc = concat!("`", $name, "`, see [`type@", stringify!($variant), "`].")]
                 #[serde(rename = $name)]
                 $variant($config),
             )*
@@ -112,7 +114,7 @@ macro_rules! architectures {
         #[allow(clippy::large_enum_variant)] // one at a time, and moved seldom
         pub enum Model {
             $(
-                #[doc = concat!("See [`struct@", stringify!($variant), "`].")]
+                #[doc = concat!("See [`type@", stringify!($variant), "`].")]
                 $variant($variant),
             )*
         }
@@ -217,7 +219,10 @@ macro_rules! architectures {
                 match self {
                     $(Self::$variant(m) => architectures!(@kind $kind
                         PlanarNetwork::forward(m, image),
-                        panic!("{} takes volumes, not images", $name)
+                        {
+                            let _ = m;
+                            panic!("{} takes volumes, not images", $name)
+                        }
                     ),)*
                 }
             }
@@ -233,7 +238,10 @@ macro_rules! architectures {
             pub fn forward_volume(&self, volume: Tensor<5>) -> SegOutput<5> {
                 match self {
                     $(Self::$variant(m) => architectures!(@kind $kind
-                        panic!("{} takes images, not volumes", $name),
+                        {
+                            let _ = m;
+                            panic!("{} takes images, not volumes", $name)
+                        },
                         VolumeNetwork::forward(m, volume)
                     ),)*
                 }
@@ -244,6 +252,20 @@ macro_rules! architectures {
             pub fn official_name(&self, path: &str) -> Option<String> {
                 match self {
                     $(Self::$variant(m) => m.official_name(path),)*
+                }
+            }
+
+            /// Whether a tensor of an official checkpoint is nothing this network needs.
+            pub(crate) fn ignores(&self, name: &str) -> bool {
+                match self {
+                    $(Self::$variant(m) => m.ignores(name),)*
+                }
+            }
+
+            /// The official name of the tensor that another one repeats.
+            pub(crate) fn alias(&self, name: &str) -> Option<String> {
+                match self {
+                    $(Self::$variant(m) => m.alias(name),)*
                 }
             }
 
@@ -351,4 +373,8 @@ pub fn catalogue() -> Vec<ModelInfo> {
 architectures! {
     UNet planar "unet" UNetConfig;
     AttentionUNet planar "attention-unet" UNetConfig;
+    NnUNet planar "nnunet" NnUNetConfig<2, false>;
+    NnUNetResEnc planar "nnunet-resenc" NnUNetConfig<2, true>;
+    NnUNet3d volume "nnunet-3d" NnUNetConfig<3, false>;
+    NnUNetResEnc3d volume "nnunet-resenc-3d" NnUNetConfig<3, true>;
 }

@@ -55,6 +55,19 @@ pub(crate) trait Network: Module {
     /// The official name of a parameter or running statistic from its path in this module.
     fn official_name(&self, path: &str) -> Option<String>;
 
+    /// Whether a tensor of an official checkpoint is nothing the network needs: PyTorch's counters of
+    /// batches, tables that are made anew.
+    fn ignores(&self, name: &str) -> bool {
+        name.ends_with("num_batches_tracked")
+    }
+
+    /// The official name of the tensor that the tensor `name` of an official checkpoint repeats, where
+    /// the reference registers a module under several names.
+    fn alias(&self, name: &str) -> Option<String> {
+        let _ = name;
+        None
+    }
+
     /// How the parameter of an official name starts.
     fn initial(&self, name: &str, shape: &[usize]) -> Initial {
         Initial::usual(name, shape)
