@@ -19,6 +19,7 @@ pub mod norm;
 pub mod peak;
 pub mod pool;
 pub mod resample;
+pub mod residual;
 pub mod segmentation_loss;
 
 pub mod simd;

@@ -15,11 +15,13 @@ mod conv_norm;
 mod convolution;
 mod device;
 mod gate;
+mod instance_norm;
 mod losses;
 mod moments;
 mod pooling;
 mod precision;
 mod resample;
+mod residual;
 
 pub use batch_norm::batch_norm;
 pub use conv_norm::{
@@ -31,6 +33,7 @@ pub use convolution::{
 };
 pub use device::{DeviceError, DeviceName, fall_through, on_cpu};
 pub use gate::attention_gate;
+pub use instance_norm::instance_norm;
 pub use losses::{PixelSums, Terms, segmentation_sums};
 pub use moments::{Tap, masked_sums, tap};
 pub use pooling::{avg_pool2d, avg_pool3d, max_pool2d, max_pool3d};
@@ -38,4 +41,5 @@ pub use precision::{precision, with_precision};
 pub use resample::{
     upsample_bilinear2d, upsample_nearest2d, upsample_nearest3d, upsample_trilinear3d,
 };
+pub use residual::residual_sum;
 pub use scant_compute::bf16::Precision;

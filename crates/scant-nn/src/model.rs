@@ -11,6 +11,7 @@ mod cmu_net_config;
 mod cmu_net_roy;
 mod flops;
 mod network;
+mod nnunet;
 mod nuclei_segnet;
 mod ssl4mis_unet;
 mod stage_config;
@@ -34,6 +35,7 @@ pub use cmu_net_config::CmuNetConfig;
 pub use cmu_net_roy::CmuNetRoy;
 pub use flops::Flops;
 pub use network::Shapes;
+pub use nnunet::{NnUNet, NnUNet3d, NnUNetConfig, NnUNetResEnc, NnUNetResEnc3d};
 pub use nuclei_segnet::NucleiSegNet;
 pub use ssl4mis_unet::{Ssl4misUNet, Ssl4misUNetConfig};
 pub use stage_config::{AttentionUNetRoyConfig, NucleiSegNetConfig};
@@ -130,7 +132,7 @@ macro_rules! architectures {
         #[serde(tag = "name")]
         pub enum ModelConfig {
             $(
-                #[doc = concat!("`", $name, "`, see [`struct@", stringify!($variant), "`].")]
+                #[doc = concat!("`", $name, "`, see [`type@", stringify!($variant), "`].")]
                 #[serde(rename = $name)]
                 $variant($config),
             )*
@@ -141,7 +143,7 @@ macro_rules! architectures {
         #[allow(clippy::large_enum_variant)] // one at a time, and moved seldom
         pub enum Model {
             $(
-                #[doc = concat!("See [`struct@", stringify!($variant), "`].")]
+                #[doc = concat!("See [`type@", stringify!($variant), "`].")]
                 $variant($variant),
             )*
         }
@@ -332,6 +334,13 @@ macro_rules! architectures {
                 }
             }
 
+            /// The official name of the tensor that another one repeats.
+            pub(crate) fn alias(&self, name: &str) -> Option<String> {
+                match self {
+                    $(Self::$variant(m) => m.alias(name),)*
+                }
+            }
+
             /// How the parameter of an official name starts.
             pub(crate) fn initial(&self, name: &str, shape: &[usize]) -> Initial {
                 match self {
@@ -442,4 +451,8 @@ architectures! {
     Ssl4misUNet planar "ssl4mis-unet" Ssl4misUNetConfig;
     VNet volume "vnet" VNetConfig;
     UNet3d volume "unet3d" UNet3dConfig;
+    NnUNet planar "nnunet" NnUNetConfig<2, false>;
+    NnUNetResEnc planar "nnunet-resenc" NnUNetConfig<2, true>;
+    NnUNet3d volume "nnunet-3d" NnUNetConfig<3, false>;
+    NnUNetResEnc3d volume "nnunet-resenc-3d" NnUNetConfig<3, true>;
 }

@@ -45,6 +45,17 @@ pub enum WeightError {
     /// The file holds a tensor the network does not know.
     #[error("the weights hold \"{0}\", which this network does not have")]
     Unexpected(String),
+    /// One tensor under two names, with two values.
+    #[error(
+        "\"{name}\" repeats \"{original}\" in this network, but the weights hold two different tensors; \
+         the file is damaged or was edited"
+    )]
+    Differs {
+        /// Official name of the repetition.
+        name: String,
+        /// Official name of what it repeats.
+        original: String,
+    },
     /// Same name, other shape.
     #[error("\"{name}\" has shape {got:?} in the weights but {expected:?} in the network")]
     Shape {
@@ -98,13 +109,15 @@ pub fn export(model: &Model) -> Weights {
 }
 
 /// Replaces every parameter and running statistic by the tensor of the same official name.
-/// Buffers of the reference ([`Model::is_buffer`]), such as PyTorch's `num_batches_tracked`, are ignored.
+/// Buffers of the reference ([`Model::is_buffer`]), such as PyTorch's `num_batches_tracked`, are ignored,
+/// and so are second names of the same tensor, as long as their values are the same.
 ///
 /// The network must be fresh from [`crate::ModelConfig::init`] or [`crate::ModelConfig::zeros`]: running statistics that a training
 /// step has touched are buffered and would come back.
 ///
 /// # Errors
-/// When a tensor is missing, unknown or of another shape; the network is then lost.
+/// When a tensor is missing, unknown, of another shape, or repeated with other values; the network is
+/// then lost.
 pub fn import(model: Model, weights: &Weights) -> Result<Model, WeightError> {
     let expected = shapes(&model);
     for (name, shape) in &expected {
@@ -122,9 +135,15 @@ pub fn import(model: Model, weights: &Weights) -> Result<Model, WeightError> {
             Some(_) => {}
         }
     }
-    let known = |name: &String| expected.contains_key(name) || model.is_buffer(name);
-    if let Some(name) = weights.keys().find(|name| !known(name)) {
-        return Err(WeightError::Unexpected(name.clone()));
+    for (name, tensor) in weights {
+        if expected.contains_key(name) || model.is_buffer(name) {
+            continue;
+        }
+        let original = model.alias(name).filter(|original| expected.contains_key(original));
+        let original = original.ok_or_else(|| WeightError::Unexpected(name.clone()))?;
+        if weights[&original] != *tensor {
+            return Err(WeightError::Differs { name: name.clone(), original });
+        }
     }
     let names = model.clone();
     let mut mapper = PathMapper::new(|path: &str| {

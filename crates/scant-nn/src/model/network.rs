@@ -76,6 +76,13 @@ pub(crate) trait Network: Module {
         weights::by_name(tensors, network)
     }
 
+    /// The official name of the tensor that the tensor `name` of an official checkpoint repeats, where
+    /// the reference registers a module under several names.
+    fn alias(&self, name: &str) -> Option<String> {
+        let _ = name;
+        None
+    }
+
     /// How the parameter of an official name starts.
     fn initial(&self, name: &str, shape: &[usize]) -> Initial {
         Initial::usual(name, shape)

@@ -3,8 +3,8 @@
 use scant_nn::ModelConfig;
 use scant_nn::block::NormKind;
 use scant_nn::model::{
-    AttentionUNetRoyConfig, CmuNetConfig, NucleiSegNetConfig, Ssl4misUNetConfig, SwinUnetConfig,
-    UNet3dConfig, UNetConfig, VNetConfig,
+    AttentionUNetRoyConfig, CmuNetConfig, NnUNetConfig, NucleiSegNetConfig, Ssl4misUNetConfig,
+    SwinUnetConfig, UNet3dConfig, UNetConfig, VNetConfig,
 };
 
 /// One or more configurations of every architecture.
@@ -68,16 +68,49 @@ pub(crate) fn small(input: usize, output: usize) -> Vec<ModelConfig> {
         output_channels,
         ..UNet3dConfig::default()
     }));
+    all.push(ModelConfig::NnUNet(nnunet(input, output)));
+    all.push(ModelConfig::NnUNetResEnc(nnunet(input, output)));
+    all.push(ModelConfig::NnUNet3d(nnunet(input, output)));
+    all.push(ModelConfig::NnUNetResEnc3d(nnunet(input, output)));
     all
+}
+
+/// Three stages; the last one shrinks only the last axis.
+fn nnunet<const D: usize, const RESIDUAL: bool>(
+    input: usize,
+    output: usize,
+) -> NnUNetConfig<D, RESIDUAL> {
+    let mut narrower = [1; D];
+    narrower[D - 1] = 2;
+    NnUNetConfig {
+        features: vec![4, 6, 6],
+        kernels: vec![[3; D], narrower.map(|n| 2 * n - 1), [3; D]],
+        strides: vec![[1; D], [2; D], narrower],
+        encoder_blocks: vec![1, 2, 1],
+        decoder_blocks: vec![1, 2],
+        deep_supervision: true,
+        input_channels: input,
+        output_channels: output,
+    }
 }
 
 /// Ends of paths of parameters that have no gradient in evaluation mode, with the reason.
 pub(crate) fn without_gradient(config: &ModelConfig) -> &'static [&'static str] {
+    // An instance norm takes away what a bias before it adds.
+    const BIAS: &str = "conv.bias";
     match config {
-        // An instance norm takes away what the bias before it adds.
         ModelConfig::VNet(VNetConfig { norm: NormKind::Instance, .. }) | ModelConfig::UNet3d(_) => {
-            &["conv.bias"]
+            &[BIAS]
         }
+        ModelConfig::NnUNet(_) | ModelConfig::NnUNet3d(_) => &[BIAS],
+        // The last scale of a residual block starts at zero, and hides what is before it.
+        ModelConfig::NnUNetResEnc(_) | ModelConfig::NnUNetResEnc3d(_) => &[
+            BIAS,
+            "conv1.conv.weight",
+            "conv1.norm.weight",
+            "conv1.norm.bias",
+            "conv2.conv.weight",
+        ],
         _ => &[],
     }
 }

@@ -137,37 +137,6 @@ impl SwinUnetConfig {
             .expect("multiples of the window fit")
     }
 
-    /// Matrix products of a forward pass on one image of a [`padded`](Self::padded) size: values of the
-    /// matrix, and how many rows it is multiplied with. The first is that of the image.
-    pub(in crate::model) fn products(&self, size: [usize; 2]) -> Vec<(usize, usize)> {
-        let image = self.padded(size);
-        let tokens = |level| self.map_at(image, level).iter().product::<usize>();
-        let blocks = |level| {
-            let c = self.channels_at(level);
-            let (window, _) = window_and_shift(self.map_at(image, level), self.window);
-            // Queries, keys, values and the projection; the MLP; scores and sums within a window.
-            let block = 4 * c * c + 2 * self.mlp_ratio * c * c + 2 * window * window * c;
-            (self.depths[level] * block, tokens(level))
-        };
-        let (patch, deepest) = (self.patch * self.patch, self.stages() - 1);
-        let mut products = vec![(patch * self.patch_inputs() * self.embed_dim, tokens(0))];
-        for level in 0..deepest {
-            let c = self.channels_at(level);
-            products.push(blocks(level));
-            products.push((4 * c * 2 * c, tokens(level + 1))); // merging
-        }
-        products.push(blocks(deepest));
-        for level in (0..deepest).rev() {
-            let c = self.channels_at(level);
-            products.push((2 * c * 4 * c, tokens(level + 1))); // expanding
-            products.push((2 * c * c, tokens(level))); // joining the skip connection
-            products.push(blocks(level));
-        }
-        let c = self.embed_dim;
-        products.push((c * patch * (c + self.output_channels), tokens(0)));
-        products
-    }
-
     /// Reads the sizes off the tensors of the official network. `drop_path` leaves no trace in them and
     /// is the published one; three image channels may also be grey ones, see the header of the module.
     pub(super) fn deduce(shapes: &Shapes) -> Option<Self> {
