@@ -270,7 +270,8 @@ mod tests {
         let encoded = |net: &Ssl4misUNet| values(&net.encode(image.clone()).1);
         assert_ne!(encoded(&net), encoded(&net));
         let skips = [noise([2, 4, 8, 8]), noise([2, 8, 4, 4])];
-        let decoded = || values(&net.decode(&skips, noise([2, 16, 2, 2])).1);
+        let below = noise([2, 16, 2, 2]);
+        let decoded = || values(&net.decode(&skips, below.clone()).1);
         assert_eq!(decoded(), decoded());
         let none = built(&Ssl4misUNetConfig { dropout: vec![0.0], ..config });
         assert_eq!(encoded(&none), encoded(&none));
