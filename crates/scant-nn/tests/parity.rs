@@ -129,10 +129,10 @@ fn outputs_and_gradients_match_the_official_networks() {
     for file in files {
         let fixture: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         let Some(name) = fixture.get("model").and_then(Value::as_str) else { continue };
-        let outcome = std::panic::catch_unwind(|| match sizes(&fixture["input_shape"]).len() {
+        let outcome = std::panic::catch_unwind(|| scant_kernels::fall_through(|| match sizes(&fixture["input_shape"]).len() {
             4 => check::<4>(&file, &fixture, Model::forward),
             _ => check::<5>(&file, &fixture, Model::forward_volume),
-        });
+        }));
         checked += 1;
         if outcome.is_err() {
             failed.push(name.to_owned());
@@ -188,15 +188,20 @@ fn check<const D: usize>(
         .filter_map(|(path, v)| Some((model.official_name(path)?, *v)))
         .collect();
     let mut errors: Vec<(f64, &str)> = Vec::new();
-    for (parameter, value) in fixture["gradients"].as_object().unwrap() {
+    let gradients = fixture["gradients"].as_object().unwrap();
+    let norms = gradients.values().map(|v| v[0].as_f64().unwrap());
+    // Some gradients are zero but for rounding, as that of what a softmax sees in all its inputs.
+    let rounding = 1e-6 * norms.fold(1.0, f64::max);
+    for (parameter, value) in gradients {
         let norm = value[0].as_f64().unwrap();
         let (got, first) =
             *by_name.get(parameter).unwrap_or_else(|| panic!("{name}: no gradient at {parameter}"));
-        let error = (got - norm).abs() / norm.max(1e-6);
-        let first_error = (first - value[1].as_f64().unwrap()).abs() / norm.max(1e-6);
+        let error = (got - norm).abs() / norm.max(rounding);
+        let first_error = (first - value[1].as_f64().unwrap()).abs() / norm.max(rounding);
         errors.push((error.max(first_error), parameter));
     }
     errors.sort_by(|a, b| a.0.total_cmp(&b.0));
+    eprintln!("FIX {} out {worst:.1e} within {:.3} worst {:?}", file.display(), errors.iter().filter(|(e, _)| *e <= 1e-3).count() as f64 / errors.len() as f64, errors.last());
     let (worst_gradient, parameter) = *errors.last().unwrap();
     let within = errors.iter().filter(|(e, _)| *e <= 1e-3).count() as f64 / errors.len() as f64;
     // The reference is single precision: a ReLU whose input is within rounding of 0 opens in one
