@@ -16,6 +16,7 @@ mod nuclei_segnet;
 mod ssl4mis_unet;
 mod stage_config;
 mod swin_unet;
+mod transunet;
 mod unet;
 mod unet3d;
 mod unet_config;
@@ -40,6 +41,7 @@ pub use nuclei_segnet::NucleiSegNet;
 pub use ssl4mis_unet::{Ssl4misUNet, Ssl4misUNetConfig};
 pub use stage_config::{AttentionUNetRoyConfig, NucleiSegNetConfig};
 pub use swin_unet::{SwinUnet, SwinUnetConfig, from_swin_checkpoint};
+pub use transunet::{TransUNet, TransUNetConfig};
 pub use unet::UNet;
 pub use unet_config::UNetConfig;
 pub use unet3d::{UNet3d, UNet3dConfig};
@@ -455,4 +457,5 @@ architectures! {
     NnUNetResEnc planar "nnunet-resenc" NnUNetConfig<2, true>;
     NnUNet3d volume "nnunet-3d" NnUNetConfig<3, false>;
     NnUNetResEnc3d volume "nnunet-resenc-3d" NnUNetConfig<3, true>;
+    TransUNet planar "transunet" TransUNetConfig;
 }

@@ -10,6 +10,7 @@ pub(crate) mod keras;
 mod mapped;
 mod named;
 mod transfer;
+pub mod vit_npz;
 
 use burn::module::{Flag, Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};

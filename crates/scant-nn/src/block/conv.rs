@@ -5,24 +5,34 @@ use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 use scant_kernels::{ConvOptions, conv2d};
 
-/// Square convolution of odd size, stride one, zero padding, with bias. Parameters are named as in
-/// PyTorch's `Conv2d`.
+use super::convolution::zero_bias;
+
+/// Square convolution of odd size, stride one, zero padding. Parameters are named as in PyTorch's
+/// `Conv2d`.
 #[derive(Module, Debug)]
 pub struct Conv {
     /// `[output, input, k, k]`
     weight: Param<Tensor<4>>,
     /// `[output]`
-    bias: Param<Tensor<1>>,
+    bias: Option<Param<Tensor<1>>>,
 }
 
 impl Conv {
-    /// From `input` to `output` channels; values are set by [`crate::weights::initialise`].
+    /// From `input` to `output` channels, with bias; values are set by
+    /// [`crate::weights::initialise`].
     #[must_use]
     pub fn new(input: usize, output: usize, kernel: usize, device: &Device) -> Self {
         Self {
             weight: Initializer::Zeros.init([output, input, kernel, kernel], device),
-            bias: Initializer::Zeros.init([output], device),
+            bias: zero_bias(true, output, device),
         }
+    }
+
+    /// The same without bias.
+    #[must_use]
+    pub fn without_bias(mut self) -> Self {
+        self.bias = None;
+        self
     }
 
     /// # Shapes
@@ -33,12 +43,15 @@ impl Conv {
         let weight = self.weight.val();
         let [_, _, rows, columns] = weight.dims();
         let options = ConvOptions { padding: [rows / 2, columns / 2], ..ConvOptions::default() };
-        conv2d(x, weight, Some(self.bias.val()), options)
+        conv2d(x, weight, self.bias.as_ref().map(Param::val), options)
     }
 
-    /// Weight `[output, input, k, k]` and bias `[output]`.
+    /// Weight `[output, input, k, k]` and bias `[output]`, zeros where there is none.
     pub(super) fn parameters(&self) -> (Tensor<4>, Tensor<1>) {
-        (self.weight.val(), self.bias.val())
+        let weight = self.weight.val();
+        let zeros = || Tensor::zeros([weight.dims()[0]], &weight.device());
+        let bias = self.bias.as_ref().map_or_else(zeros, Param::val);
+        (weight, bias)
     }
 
     #[cfg(test)]

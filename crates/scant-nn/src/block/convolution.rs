@@ -55,7 +55,7 @@ impl<const D: usize> ConvShape<D> {
         self
     }
 
-    fn inputs_per_group(&self) -> usize {
+    pub(super) fn inputs_per_group(&self) -> usize {
         let groups = self.options.groups;
         assert!(
             groups > 0 && self.input.is_multiple_of(groups) && self.output.is_multiple_of(groups),

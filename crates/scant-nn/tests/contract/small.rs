@@ -4,7 +4,7 @@ use scant_nn::ModelConfig;
 use scant_nn::block::NormKind;
 use scant_nn::model::{
     AttentionUNetRoyConfig, CmuNetConfig, NnUNetConfig, NucleiSegNetConfig, Ssl4misUNetConfig,
-    SwinUnetConfig, UNet3dConfig, UNetConfig, VNetConfig,
+    SwinUnetConfig, TransUNetConfig, UNet3dConfig, UNetConfig, VNetConfig,
 };
 
 /// One or more configurations of every architecture.
@@ -37,6 +37,20 @@ pub(crate) fn small(input: usize, output: usize) -> Vec<ModelConfig> {
         output_channels: output,
         ..SwinUnetConfig::default()
     };
+    let transunet = TransUNetConfig {
+        hidden: 128,
+        heads: 2,
+        layers: 2,
+        mlp: 16,
+        units: [1, 2, 1],
+        width: 32,
+        head_channels: 8,
+        decoder_channels: [8, 6, 4, 4],
+        grid: [2, 2],
+        input_channels: input,
+        output_channels: output,
+        ..TransUNetConfig::default()
+    };
     let mut all = vec![
         ModelConfig::UNet(unet.clone()),
         ModelConfig::AttentionUNet(unet),
@@ -45,6 +59,7 @@ pub(crate) fn small(input: usize, output: usize) -> Vec<ModelConfig> {
         ModelConfig::CmuNetRoy(cmu),
         ModelConfig::NucleiSegNet(nuclei),
         ModelConfig::SwinUnet(swin_unet),
+        ModelConfig::TransUNet(transunet),
     ];
     let (input_channels, output_channels) = (input, output);
     all.push(ModelConfig::Ssl4misUNet(Ssl4misUNetConfig {
@@ -111,6 +126,8 @@ pub(crate) fn without_gradient(config: &ModelConfig) -> &'static [&'static str] 
             "conv1.norm.bias",
             "conv2.conv.weight",
         ],
+        // The same is added to the scores of all keys, which a softmax does not see.
+        ModelConfig::TransUNet(_) => &["attn.key.bias"],
         _ => &[],
     }
 }
