@@ -28,13 +28,23 @@ fn run(model: &Model, shape: &[usize], all: bool) -> (TensorData, Vec<(String, T
     (x, expected)
 }
 
-fn built(config: &ModelConfig) -> Model {
-    weights::set_training(config.init(&Device::flex(), 3).unwrap(), false)
+/// No weight, norm or statistic at a value that hides a mistake.
+fn random(config: &ModelConfig) -> Model {
+    let fresh = || config.init(&Device::flex(), 3).expect("the sizes are allowed");
+    let mut all = weights::export(&fresh());
+    for (name, tensor) in &mut all {
+        let noise = noise(&tensor.shape);
+        for (value, noise) in tensor.data.iter_mut().zip(noise.iter::<f32>()) {
+            *value += if weights::is_statistic(name) { 0.3 * noise.abs() } else { 0.1 * noise };
+        }
+    }
+    let model = weights::import(fresh(), &all).expect("the weights are its own");
+    weights::set_training(model, false)
 }
 
 /// Exports a network and has it run on batches of these sizes.
 fn add(bench: &mut Bench, name: &str, config: &ModelConfig, size: &[usize], batches: &[usize]) {
-    let model = built(config);
+    let model = random(config);
     let options = Options { outputs: Outputs { aux: true, taps: true }, ..Options::default() };
     let file = export(&model, config.input_channels(), size, &options).unwrap();
     assert_eq!(file.batch, Batch::Dynamic, "{name}");
@@ -63,11 +73,25 @@ fn networks() {
         }
     }
     let config = &small(3, 2)[0];
-    let model = built(config);
+    let model = random(config);
     let options = Options { batch: BatchSize::Fixed(2), ..Options::default() };
     let file = export(&model, 3, &[16, 16], &options).unwrap();
     assert_eq!(file.batch, Batch::Fixed { images: 2, reason: None });
     bench.file("of-two", &file, &[run(&model, &[2, 3, 16, 16], false)]);
+    bench.compare();
+}
+
+#[test]
+#[ignore = "needs ONNX Runtime: SCANT_PYTHON or SCANT_INSTALL=1"]
+#[should_panic(expected = "another-weight: ")]
+fn another_weight_is_noticed() {
+    let config = &small(1, 1)[0];
+    let mut all = weights::export(&random(config));
+    let file = export(&random(config), 1, &[8, 8], &Options::default()).unwrap();
+    all.get_mut("Conv1.conv.3.weight").unwrap().data[7] += 0.2;
+    let other = weights::import(config.init(&Device::flex(), 3).unwrap(), &all).unwrap();
+    let mut bench = Bench::new();
+    bench.file("another-weight", &file, &[run(&other, &[2, 1, 8, 8], false)]);
     bench.compare();
 }
 
