@@ -331,9 +331,14 @@ macro_rules! architectures {
             #[must_use]
             pub fn adopt(&self, tensors: &Weights) -> Mapped {
                 let shapes = weights::shapes(self);
-                match self {
+                let mut mapped = match self {
                     $(Self::$variant(_) => <$variant as Network>::adopt(tensors, &shapes),)*
-                }
+                };
+                mapped.unused.retain(|name| {
+                    !self.is_buffer(name)
+                        && !self.alias(name).is_some_and(|one| shapes.contains_key(&one))
+                });
+                mapped
             }
 
             /// The official name of the tensor that another one repeats.
