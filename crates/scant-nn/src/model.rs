@@ -7,6 +7,7 @@
 mod attention_unet;
 mod flops;
 mod network;
+mod transunet;
 mod unet;
 mod unet_config;
 
@@ -20,6 +21,7 @@ use thiserror::Error;
 pub use attention_unet::AttentionUNet;
 pub use flops::Flops;
 pub use network::Shapes;
+pub use transunet::{TransUNet, TransUNetConfig};
 pub use unet::UNet;
 pub use unet_config::UNetConfig;
 
@@ -351,4 +353,5 @@ pub fn catalogue() -> Vec<ModelInfo> {
 architectures! {
     UNet planar "unet" UNetConfig;
     AttentionUNet planar "attention-unet" UNetConfig;
+    TransUNet planar "transunet" TransUNetConfig;
 }

@@ -9,6 +9,7 @@ use burn::tensor::Tensor;
 #[derive(Debug, Clone)]
 pub struct Tap<const D: usize = 4> {
     /// `enc1` (full resolution) .. `encN`, `bottleneck`, `decN` (deepest) .. `dec1` (full resolution).
+    /// Maps of one number have one size; a network without a map at some level leaves the number out.
     pub name: String,
     /// # Shapes
     /// `[batch, channels, rows, columns]` (volumes: `[batch, channels, depth, rows, columns]`) at the

@@ -5,6 +5,7 @@
 
 mod init;
 mod named;
+pub mod vit_npz;
 
 use std::collections::BTreeMap;
 

@@ -26,7 +26,8 @@ pub(crate) trait Sizes {
         let _ = size;
     }
 
-    /// Tap names in order: enc1..encN, bottleneck, decN..dec1.
+    /// Tap names in order: enc1..encN, bottleneck, decN..dec1; levels the network does not have are
+    /// left out.
     fn tap_names(&self) -> Vec<String>;
 }
 
@@ -37,7 +38,8 @@ pub(crate) trait Network: Module {
 
     /// Where it comes from.
     const PAPER: &'static str;
-    /// Trainable parameters of the published configuration with 3 (volumes: 1) channels and 1 logit.
+    /// Trainable parameters of the default configuration: the published one, with 3 (volumes: 1)
+    /// channels, and 1 logit where the architecture is not published with weights for more.
     const PARAMETERS: u64;
     /// What the input may be.
     const INPUT: &'static str;
