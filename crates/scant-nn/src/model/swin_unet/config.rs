@@ -185,6 +185,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ModelConfig;
 
     #[test]
     fn drop_paths_grow_over_the_encoder() {
@@ -257,7 +258,9 @@ mod tests {
             upper,
             (2 * 4 * 2 + 2 * 4 * 5, 16),
         ];
-        assert_eq!(config.products([8, 7]), wanted);
+        let multiplied: usize = wanted.iter().map(|(values, rows)| values * rows).sum();
+        let flops = ModelConfig::SwinUnet(config).flops(&[8, 7]);
+        assert_eq!(flops.forward, 2 * multiplied as u64);
     }
 
     proptest! {

@@ -57,8 +57,10 @@ fn paths_become_the_names_of_the_reference() {
 #[test]
 fn a_grey_image_is_a_colour_image_of_three_equal_channels() {
     let device = Device::flex();
-    let parameters =
-        |channels| ModelConfig::TransUNet(small()).with_channels(channels, 1).count_parameters();
+    let parameters = |channels| {
+        let config = ModelConfig::TransUNet(small()).with_channels(channels, 1);
+        config.zeros(&device).unwrap().parameters()
+    };
     assert_eq!(parameters(1), parameters(3));
     assert_eq!(parameters(4), parameters(3) + 32 * 49);
     let init =
