@@ -50,7 +50,7 @@ mod pytorch;
 mod safetensors;
 mod source;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -102,7 +102,16 @@ fn read_path(path: &Path, options: &ReadOptions) -> Result<WeightFile, Fault> {
     if file.tensors.is_empty() {
         return Err(WeightProblem::NoTensors { seen: "it is empty".into() });
     }
+    if let Some(name) = repeated(file.tensors.iter().map(|(name, _)| name.as_str())) {
+        return Err(Fault::damaged(format!("it holds two tensors named \"{name}\"")));
+    }
     Ok(file)
+}
+
+/// A name that comes up more than once.
+fn repeated<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut seen = HashSet::new();
+    names.find(|name| !seen.insert(*name))
 }
 
 /// How a file is to be read; the default recognises the format by content and finds the state dict
@@ -295,5 +304,25 @@ impl FromStr for WeightFormat {
     fn from_str(word: &str) -> Result<Self, Self::Err> {
         let known = Self::ALL.into_iter().find(|format| format.name() == word);
         known.ok_or_else(|| UnknownWeightFormat(word.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_named_as_they_are_read() {
+        for format in WeightFormat::ALL {
+            assert_eq!(format.to_string().parse(), Ok(format));
+        }
+        let said = "onnx".parse::<WeightFormat>().unwrap_err().to_string();
+        assert_eq!(said, "\"onnx\" is no weight format; use pytorch, keras, npz or safetensors");
+    }
+
+    #[test]
+    fn repeated_names_are_seen() {
+        assert_eq!(repeated(["a", "b", "c"].into_iter()), None);
+        assert_eq!(repeated(["a", "b", "a", "b"].into_iter()), Some("a"));
     }
 }

@@ -3,8 +3,6 @@
 //! Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>. The header is a
 //! Python literal, of which only the keys and values that NumPy writes are understood.
 
-use std::collections::HashSet;
-
 use scant_core::HostTensor;
 
 use super::archive::Archive;
@@ -34,12 +32,8 @@ pub(super) fn read(mut source: Source, limits: &WeightLimits) -> Result<WeightFi
     };
     if source.is_archive()? {
         let mut archive = Archive::open(source, limits.max_tensors)?;
-        let mut seen = HashSet::new();
         for entry in archive.names()? {
             let Some(name) = entry.strip_suffix(".npy") else { continue };
-            if !seen.insert(name.to_owned()) {
-                return Err(Fault::damaged(format!("it holds two arrays named \"{name}\"")));
-            }
             let bytes = archive.read(&entry, longest)?;
             add(name.to_owned(), &bytes)?;
         }
