@@ -128,7 +128,7 @@ pub fn export(
         BatchSize::Any => capture(model, input_channels, size, &BATCHES, options.outputs)?,
         BatchSize::Fixed(batch) => capture(model, input_channels, size, &[batch], options.outputs)?,
     };
-    export_captured(&captured, options)
+    export_captured(captured, options)
 }
 
 /// Exports recorded passes. One pass gives a file for its batch. With several, the batch is free if all
@@ -136,25 +136,26 @@ pub fn export(
 ///
 /// # Errors
 /// As [`export`], and when there is no pass.
-pub fn export_captured(captured: &Captured, options: &Options) -> Result<OnnxFile, OnnxError> {
+pub fn export_captured(captured: Captured, options: &Options) -> Result<OnnxFile, OnnxError> {
     let Some((last, others)) = captured.passes.split_last() else {
         return Err(OnnxError::Incomplete("no pass was recorded".into()));
     };
     let fixed = |reason| Batch::Fixed { images: last.batch, reason };
     let (graph, batch) = if others.is_empty() {
-        (translate::pass(captured, last)?, fixed(None))
+        (translate::pass(&captured, last)?, fixed(None))
     } else {
         let mut passes = Vec::with_capacity(others.len());
         for pass in others {
-            passes.push((pass.batch, translate::pass(captured, pass)?));
+            passes.push((pass.batch, translate::pass(&captured, pass)?));
         }
         match reconcile(&passes, &captured.values) {
             Ok(graph) => (graph, Batch::Dynamic),
-            Err(reason) => (translate::pass(captured, last)?, fixed(Some(reason))),
+            Err(reason) => (translate::pass(&captured, last)?, fixed(Some(reason))),
         }
     };
     let outputs = graph.outputs.iter().map(|output| output.name.clone()).collect();
-    let model = write::model(&graph, captured, options)?;
+    let model = write::model(&graph, &captured, options)?;
+    drop(captured); // of large networks, one copy of the weights less
     let nodes = model.graph.as_ref().map_or(0, |graph| graph.node.len());
     Ok(OnnxFile { bytes: write::encode(&model)?, batch, opset: OPSET, outputs, nodes })
 }

@@ -31,7 +31,7 @@ fn try_file<const D: usize, const R: usize>(
         let outputs = vec![("y".to_owned(), recorded_id(&y))];
         (y, outputs)
     });
-    export_captured(&captured.unwrap(), &Options::default())
+    export_captured(captured.unwrap(), &Options::default())
 }
 
 /// The graph of a function, with a free batch.

@@ -1,6 +1,7 @@
 //! Collects graphs with the outputs burn computes, and has ONNX Runtime compute them as well.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,7 +21,7 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        Self { folder: TempDir::new().unwrap(), files: 0 }
+        Self { folder: TempDir::new().expect("a temporary folder can be made"), files: 0 }
     }
 
     /// A function of one tensor whose first axis is the batch: exported with a free batch, and run on
@@ -37,7 +38,8 @@ impl Bench {
             let outputs = vec![("y".to_owned(), recorded_id(&y))];
             (y, outputs)
         });
-        let file = export_captured(&captured.unwrap(), &Options::default());
+        let captured = captured.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let file = export_captured(captured, &Options::default());
         let file = file.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(file.batch, Batch::Dynamic, "{name}");
         let runs = [1, 3].map(|batch| {
@@ -66,8 +68,9 @@ impl Bench {
             .collect();
         let path = self.folder.path().join(format!("{name}.onnx"));
         assert!(!path.exists(), "two cases are called {name}");
-        std::fs::write(&path, &file.bytes).unwrap();
-        std::fs::write(path.with_extension("json"), Value::from(runs).to_string()).unwrap();
+        let runs = Value::from(runs).to_string();
+        std::fs::write(&path, &file.bytes).expect("a graph can be written");
+        std::fs::write(path.with_extension("json"), runs).expect("values can be written");
         self.files += 1;
     }
 
@@ -79,13 +82,15 @@ impl Bench {
         let run = run.unwrap_or_else(|error| panic!("{}: {error}", python.display()));
         let errors = String::from_utf8_lossy(&run.stderr);
         assert!(run.status.success(), "{}: {errors}", python.display());
-        let printed = String::from_utf8(run.stdout).unwrap();
+        let printed = String::from_utf8_lossy(&run.stdout);
         let results: BTreeMap<String, Value> =
-            serde_json::from_str(printed.lines().last().unwrap_or_default()).unwrap();
+            serde_json::from_str(printed.lines().last().unwrap_or_default())
+                .expect("the script prints one line of JSON");
         assert_eq!(results.len(), self.files);
         let mut wrong = Vec::new();
         for (name, result) in results {
-            println!("{name}: {result}");
+            // The figures of the cases that pass, for `--nocapture`.
+            let _ = writeln!(std::io::stdout(), "{name}: {result}");
             if !result["far"].as_f64().is_some_and(|far| far < TOLERANCE) {
                 wrong.push(format!("{name}: {result}"));
             }
@@ -122,7 +127,7 @@ fn python() -> (PathBuf, Option<TempDir>) {
         std::env::var_os("SCANT_INSTALL").is_some_and(|wish| wish == "1"),
         "SCANT_PYTHON names a Python with onnx, onnxruntime and numpy; SCANT_INSTALL=1 installs them"
     );
-    let folder = TempDir::new().unwrap();
+    let folder = TempDir::new().expect("a temporary folder can be made");
     let run = |program: &Path, arguments: &[&str]| {
         let status = Command::new(program).args(arguments).status();
         assert!(status.is_ok_and(|status| status.success()), "{} failed", program.display());

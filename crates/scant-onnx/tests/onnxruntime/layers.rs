@@ -151,7 +151,7 @@ fn attention(bench: &mut Bench) {
                 let hidden = keys.clone().mean_dim(3).swap_dims(2, 3).greater_elem(0.1);
                 hidden.expand([b, 2, 5, 10])
             });
-            module::attention(x, keys, values, mask, Some(bias), options.clone())
+            module::attention(x, keys, values, mask, Some(bias), options)
         });
     };
     all(bench, "attention", false, AttentionModuleOptions::default());
