@@ -201,6 +201,7 @@ fn a_set_that_means_nothing() {
         // What only shows once the network or the batches are made must not leave a folder either.
         ("model.width=0", ["width", "2 to 1024"]),
         ("model.depth=40", ["depth", "40"]),
+        ("model.name=vnet", ["\"vnet\"", "this network takes volumes"]),
         ("phase.0.loss={dice=1,feature_discrepancy={layers=[\"enc9\"]}}", ["enc9", "enc1"]),
     ] {
         refused(&scratch, &format!("{TRAIN} --set {set}"), USAGE, &words);

@@ -9,6 +9,7 @@ mod attention_unet_roy;
 mod cmu_net;
 mod cmu_net_config;
 mod cmu_net_roy;
+mod error;
 mod flops;
 mod network;
 mod nnunet;
@@ -22,18 +23,16 @@ mod unet3d;
 mod unet_config;
 mod vnet;
 
-use std::ops::RangeInclusive;
-
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 pub use attention_unet::AttentionUNet;
 pub use attention_unet_roy::AttentionUNetRoy;
 pub use cmu_net::CmuNet;
 pub use cmu_net_config::CmuNetConfig;
 pub use cmu_net_roy::CmuNetRoy;
+pub use error::ModelError;
 pub use flops::Flops;
 pub use network::Shapes;
 pub use nnunet::{NnUNet, NnUNet3d, NnUNetConfig, NnUNetResEnc, NnUNetResEnc3d};
@@ -49,56 +48,8 @@ pub use vnet::{VNet, VNetConfig};
 
 use crate::SegOutput;
 use crate::weights::{self, Initial, KerasTensor, Mapped, Weights};
+use error::{check, check_dropout};
 use network::{Network, PlanarNetwork, Sizes, VolumeNetwork};
-
-/// Why a network cannot be built.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ModelError {
-    /// A size outside what the architecture allows.
-    #[error("{model}: {field} must be {allowed}, got {got}")]
-    Config {
-        /// Architecture.
-        model: &'static str,
-        /// Field of the configuration.
-        field: &'static str,
-        /// Allowed values, in words.
-        allowed: String,
-        /// The value given.
-        got: String,
-    },
-    /// There is no such architecture.
-    #[error("there is no network \"{0}\"; `scant models` lists what there is")]
-    Unknown(String),
-    /// Tensors that tell the sizes of the network are missing.
-    #[error("the tensors are not those of {model}: none tells its sizes; is it another network?")]
-    Foreign {
-        /// Architecture.
-        model: &'static str,
-    },
-}
-
-/// Checks that a size is in its range.
-fn check(
-    model: &'static str,
-    field: &'static str,
-    got: usize,
-    allowed: RangeInclusive<usize>,
-) -> Result<(), ModelError> {
-    if allowed.contains(&got) {
-        return Ok(());
-    }
-    let allowed = format!("{} to {}", allowed.start(), allowed.end());
-    Err(ModelError::Config { model, field, allowed, got: got.to_string() })
-}
-
-/// Checks that a probability of dropping leaves something.
-fn check_dropout(model: &'static str, got: f64) -> Result<(), ModelError> {
-    if (0.0..1.0).contains(&got) {
-        return Ok(());
-    }
-    let allowed = "at least 0 and less than 1".to_owned();
-    Err(ModelError::Config { model, field: "dropout", allowed, got: got.to_string() })
-}
 
 /// What `scant models` says about an architecture.
 #[derive(Debug, Clone, Serialize)]

@@ -39,6 +39,7 @@ fn list(args: &ListArgs) -> Result {
 fn sizes(info: &ModelInfo) -> String {
     let config = serde_json::to_value(&info.default).expect("a configuration is plain data");
     let entries = config.as_object().into_iter().flatten();
-    let free = entries.filter(|(key, _)| *key != "name");
+    // The channels follow from the data.
+    let free = entries.filter(|(key, _)| *key != "name" && !key.ends_with("_channels"));
     free.map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join(", ")
 }

@@ -2,8 +2,8 @@
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
-use burn::tensor::{DType, Device, Tensor};
-use scant_kernels::{NormActivation, batch_norm, on_cpu};
+use burn::tensor::{Device, Tensor};
+use scant_kernels::{NormActivation, instance_norm};
 
 /// Group norm (Wu and He 2018, arXiv:1803.08494); with as many groups as channels an instance norm.
 /// Parameters are named as in PyTorch's `GroupNorm`.
@@ -45,28 +45,14 @@ impl GroupNorm {
         let (batch, channels) = (dims[0], dims[1]);
         let pixels: usize = dims[2..].iter().product();
         let grouped = x.reshape([batch, self.groups, channels / self.groups * pixels]);
-        let y = normalise(grouped, self.epsilon).reshape([batch, channels, pixels]);
+        let device = grouped.device();
+        let one = Tensor::ones([self.groups], &device);
+        let zero = Tensor::zeros([self.groups], &device);
+        let set = NormActivation { epsilon: self.epsilon, slope: 1.0 };
+        let y = instance_norm(grouped, one, zero, set).reshape([batch, channels, pixels]);
         let per_channel = |p: &Param<Tensor<1>>| p.val().reshape([1, channels, 1]);
         (y * per_channel(&self.weight) + per_channel(&self.bias)).reshape(dims)
     }
-}
-
-/// Every row to mean 0 and (biased) variance 1.
-///
-/// # Shapes
-/// - x, output: `[B, groups, values]`
-fn normalise(x: Tensor<3>, epsilon: f64) -> Tensor<3> {
-    let dims = x.dims();
-    if on_cpu(&x.device()) && x.dtype() == DType::F32 {
-        // The batch norm of one image whose channels are all the groups of the batch.
-        let rows = dims[0] * dims[1];
-        let (one, zero) = (Tensor::ones([rows], &x.device()), Tensor::zeros([rows], &x.device()));
-        let set = NormActivation { epsilon, slope: 1.0 };
-        return batch_norm(x.reshape([1, rows, dims[2]]), one, zero, set).0.reshape(dims);
-    }
-    let centred = x.clone() - x.mean_dim(2);
-    let variance = centred.clone().square().mean_dim(2);
-    centred / (variance + epsilon).sqrt()
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! The normalisations that a network leaves to choose.
 
 use burn::module::Module;
-use burn::nn::{
-    BatchNorm, BatchNormConfig, GroupNorm, GroupNormConfig, InstanceNorm, InstanceNormConfig,
-};
-use burn::tensor::{DType, Device, Tensor};
-use scant_kernels::NormActivation;
+use burn::nn::{BatchNorm, BatchNormConfig};
+use burn::tensor::{Device, Tensor};
+use scant_kernels::{NormActivation, instance_norm};
 use serde::{Deserialize, Serialize};
 
+use super::GroupNorm;
 use super::conv_norm::{activate, normalise_activate};
 
 /// PyTorch's, for all norms.
@@ -38,7 +37,8 @@ impl NormKind {
 pub struct Norm {
     batch: Option<BatchNorm>,
     group: Option<GroupNorm>,
-    instance: Option<InstanceNorm>,
+    #[module(skip)]
+    instance: bool,
 }
 
 impl Norm {
@@ -49,18 +49,11 @@ impl Norm {
     #[must_use]
     pub fn new(kind: NormKind, channels: usize, device: &Device) -> Self {
         let batch = || BatchNormConfig::new(channels).with_epsilon(EPSILON).init(device);
-        let group = || {
-            let config = GroupNormConfig::new(NormKind::GROUPS, channels);
-            config.with_epsilon(EPSILON).init(device)
-        };
-        let instance = || {
-            let config = InstanceNormConfig::new(channels).with_affine(false);
-            config.with_epsilon(EPSILON).init(device)
-        };
+        let group = || GroupNorm::new(NormKind::GROUPS, channels, EPSILON, device);
         Self {
             batch: (kind == NormKind::Batch).then(batch),
             group: (kind == NormKind::Group).then(group),
-            instance: (kind == NormKind::Instance).then(instance),
+            instance: kind == NormKind::Instance,
         }
     }
 
@@ -70,10 +63,15 @@ impl Norm {
     /// - x, output: `[B, C, ...]`
     #[must_use]
     pub fn forward<const D: usize>(&self, x: Tensor<D>, slope: f64) -> Tensor<D> {
-        match (&self.batch, &self.group, &self.instance) {
-            (Some(norm), _, _) => normalise_activate(norm, x, slope),
-            (_, Some(norm), _) => activate(norm.forward(x), slope),
-            (_, _, Some(norm)) => instance_norm(norm, x, slope),
+        match (&self.batch, &self.group) {
+            (Some(norm), _) => normalise_activate(norm, x, slope),
+            (_, Some(norm)) => activate(norm.forward(x), slope),
+            _ if self.instance => {
+                let (channels, device) = (x.dims()[1], x.device());
+                let (one, zero) =
+                    (Tensor::ones([channels], &device), Tensor::zeros([channels], &device));
+                instance_norm(x, one, zero, NormActivation { epsilon: EPSILON, slope })
+            }
             _ => activate(x, slope),
         }
     }
@@ -81,29 +79,12 @@ impl Norm {
     /// Official name of a field below this block, e.g. `batch.gamma` → `weight`.
     pub(crate) fn official<'a>(kind: &str, field: &'a str) -> Option<&'a str> {
         match (kind, field) {
-            ("batch" | "group", "gamma") => Some("weight"),
-            ("batch" | "group", "beta") => Some("bias"),
-            ("batch", statistic) => Some(statistic),
+            ("batch", "gamma") => Some("weight"),
+            ("batch", "beta") => Some("bias"),
+            ("batch" | "group", field) => Some(field),
             _ => None,
         }
     }
-}
-
-/// Instance norm without parameters, then the activation. On the CPU it is a batch norm of one image
-/// in which every channel of every image is a channel of its own: one operator, that keeps only `x`
-/// for its gradient.
-fn instance_norm<const D: usize>(norm: &InstanceNorm, x: Tensor<D>, slope: f64) -> Tensor<D> {
-    let device = x.device();
-    if !(scant_kernels::on_cpu(&device) && x.dtype() == DType::F32) {
-        return activate(norm.forward(x), slope);
-    }
-    let dims = x.dims();
-    let mut flat = dims;
-    (flat[0], flat[1]) = (1, dims[0] * dims[1]);
-    let (gamma, beta) = (Tensor::ones([flat[1]], &device), Tensor::zeros([flat[1]], &device));
-    let set = NormActivation { epsilon: norm.epsilon, slope };
-    let (y, _) = scant_kernels::batch_norm(x.reshape(flat), gamma, beta, set);
-    y.reshape(dims)
 }
 
 #[cfg(test)]

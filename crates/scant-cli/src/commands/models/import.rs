@@ -127,8 +127,16 @@ fn by_keras_order(model: &Model, file: &WeightFile, args: &ImportWeightsArgs) ->
             args.model
         )));
     };
-    let list: Vec<&str> = order.iter().map(|entry| entry.path.as_str()).collect();
-    let places = file.keras_positions(&list).map_err(|e| refused(&e))?;
+    let paths: Vec<String> = order.iter().map(|entry| entry.path.clone()).collect();
+    let positions = |paths: &[String]| {
+        file.keras_positions(&paths.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    // A head that one author named is a numbered convolution of another's, the last one.
+    let convolutions = paths.iter().filter(|p| p.starts_with("conv2d") && p.ends_with("kernel"));
+    let last = convolutions.filter(|p| !p.starts_with("conv2d_transpose")).count();
+    let numbered: Vec<String> =
+        paths.iter().map(|p| p.replace("OUT/", &format!("conv2d_{last}/"))).collect();
+    let places = positions(&numbered).or_else(|_| positions(&paths)).map_err(|e| refused(&e))?;
     let tensors: Vec<HostTensor> = places.into_iter().map(|i| file.tensors[i].1.clone()).collect();
     let tensors = weights::from_keras(model, &tensors).map_err(|e| refused(&e))?;
     Ok(Mapped { tensors, ..Mapped::default() })
