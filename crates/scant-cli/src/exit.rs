@@ -113,6 +113,7 @@ impl From<TrainError> for Failure {
             TrainError::Recipe(_)
             | TrainError::Model(_)
             | TrainError::RunFolder { .. }
+            | TrainError::NothingTaken { .. }
             | TrainError::Checkpoint { .. } => USAGE,
             TrainError::Load(_) | TrainError::NoTrainingData => DATA,
             _ => FAILED,

@@ -87,7 +87,7 @@ pub fn fit(
     Ok(Outcome { ended, record: run.record })
 }
 
-/// Whether a fit by this recipe on this data and device can start, found out without touching the disk.
+/// Whether a fit by this recipe on this data and device can start, found out without writing anything.
 ///
 /// # Errors
 /// When there is nothing to train on, or the recipe asks for a network, taps, batches or a precision
@@ -113,6 +113,25 @@ pub fn check(recipe: &Recipe, data: &Data, device: &Device) -> Result<(), TrainE
         }
     }
     stream(recipe, data).map(drop)
+}
+
+/// Whether a new run finds the weights that its recipe says it starts from; a resumed one does not need
+/// them.
+///
+/// # Errors
+/// When the file is missing, damaged, or of another network.
+pub fn check_weights(recipe: &Recipe, data: &Data) -> Result<(), TrainError> {
+    let Some(path) = recipe.model.weights() else { return Ok(()) };
+    let (given, _) = scant_infer::load_tensors(path)?;
+    let config = recipe.model_config(data.classes.logit_channels())?;
+    let shapes = weights::shapes(&config.zeros(&Device::flex())?);
+    let fits = |(name, shape): (&String, &Vec<usize>)| {
+        given.get(name).is_some_and(|tensor| tensor.shape == *shape)
+    };
+    if shapes.iter().any(fits) {
+        return Ok(());
+    }
+    Err(TrainError::NothingTaken { path: path.into() })
 }
 
 /// A run in progress.

@@ -25,7 +25,7 @@ pub use evaluate::{
     CaseOutcome, EvaluateOptions, case_discrepancy, evaluate_cases, validation_dice,
 };
 pub use events::{Observer, Progress, Silent};
-pub use fit::{Data, Ended, FitOptions, Outcome, check, fit};
+pub use fit::{Data, Ended, FitOptions, Outcome, check, check_weights, fit};
 pub use optimizer::Optimizer;
 pub use recipe::{
     DataSection, EmaSection, From, LimitSection, ModelSection, OptimSection, OptimizerName, Phase,

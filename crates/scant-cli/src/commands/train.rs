@@ -94,6 +94,7 @@ impl Plan {
         let data = data(&open, &split)?;
         // Before anything is written: a run that cannot start leaves no folder behind.
         scant_train::check(&recipe, &data, &session.device)?;
+        scant_train::check_weights(&recipe, &data)?;
         let folder = RunFolder::create(out)?;
         folder.write(&folder.pool(), &open.pool.to_toml_absolute())?;
         split.write(&folder.split())?;

@@ -37,6 +37,12 @@ impl GroupNorm {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn with_scale_of_one(mut self) -> Self {
+        self.weight = self.weight.map(|w| w.ones_like());
+        self
+    }
+
     /// # Shapes
     /// - x, output: `[B, channels, ...]`
     #[must_use]
