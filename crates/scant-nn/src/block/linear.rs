@@ -39,7 +39,13 @@ impl Linear {
     #[must_use]
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let bias = self.bias.as_ref().map(Param::val);
-        module::linear(x, self.weight.val().transpose(), bias)
+        // One matrix of all rows: else burn chooses by their number whether it makes one, and a
+        // recorded pass could not be run on another batch.
+        let (weight, mut dims) = (self.weight.val(), x.dims());
+        let rows = dims[..D - 1].iter().product();
+        let y = module::linear(x.reshape([rows, dims[D - 1]]), weight.clone().transpose(), bias);
+        dims[D - 1] = weight.dims()[0];
+        y.reshape(dims)
     }
 }
 

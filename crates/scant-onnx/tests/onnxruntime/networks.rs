@@ -46,7 +46,8 @@ fn random(config: &ModelConfig) -> Model {
 fn add(bench: &mut Bench, name: &str, config: &ModelConfig, size: &[usize], batches: &[usize]) {
     let model = random(config);
     let options = Options { outputs: Outputs { aux: true, taps: true }, ..Options::default() };
-    let file = export(&model, config.input_channels(), size, &options).unwrap();
+    let file = export(&model, config.input_channels(), size, &options)
+        .unwrap_or_else(|e| panic!("{name}: {e}"));
     assert_eq!(file.batch, Batch::Dynamic, "{name}");
     let runs: Vec<_> = batches
         .iter()

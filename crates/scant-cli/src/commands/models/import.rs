@@ -183,7 +183,7 @@ fn write_model(
         },
         license: args.license.clone(),
     };
-    Ok(scant_infer::save(out, &card, weights).map_err(Failure::failed)?)
+    scant_infer::save(out, &card, weights).map_err(Failure::failed)
 }
 
 /// What came over and what did not.

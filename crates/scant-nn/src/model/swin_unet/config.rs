@@ -248,7 +248,7 @@ mod tests {
         // 4 x 4 tokens of 2 channels, windows of 4; 2 x 2 tokens of 4 channels in one window.
         let upper = (4 * 4 + 6 * 4 + 2 * 4 * 2, 16);
         let lower = (4 * 16 + 6 * 16 + 2 * 4 * 4, 4);
-        let wanted = vec![
+        let wanted = [
             (4 * 3 * 2, 16),
             upper,
             (8 * 4, 4),
