@@ -46,7 +46,7 @@ pub(crate) struct ImportWeightsArgs {
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
     #[arg(requires = "out", requires = "recipe")]
     pub(crate) classes: Vec<String>,
-    /// How images become input of the network: a recipe whose [data] it was trained with
+    /// How images become input of the network: a recipe whose data section it was trained with
     #[arg(long, value_name = "NAME|FILE", requires = "classes")]
     pub(crate) recipe: Option<String>,
     /// Licence of the weights, kept with them
