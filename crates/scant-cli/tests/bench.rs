@@ -169,18 +169,6 @@ fn the_text_says_what_was_measured_and_where() {
 }
 
 #[test]
-fn models_say_their_size_and_arithmetic() {
-    let scratch = Scratch::empty();
-    let models = scratch.ok("models --json").json();
-    for model in models.as_array().unwrap() {
-        assert!(model["parameters"].as_u64().unwrap() > 1_000_000, "{model}");
-        assert!(model["flops"].as_u64().unwrap() > 1_000_000_000, "{model}");
-    }
-    let text = scratch.ok("models").stdout;
-    assert!(text.contains("34.5 M parameters    130.7 GFLOP at 256 x 256"), "{text}");
-}
-
-#[test]
 fn bad_arguments_are_refused() {
     let scratch = Scratch::empty();
     let refused = |line: &str, words: &[&str]| scratch.run(line).refused(USAGE, words);

@@ -30,9 +30,14 @@ fn the_list_tells_what_every_network_is() {
         assert!(network["paper"].as_str().unwrap().contains("20"), "{name}: a year");
     }
     let said = scratch.ok("models").stdout;
-    for word in
-        ["transunet", "105.3 M", "GFLOP at 256 x 256", "GFLOP at 64 x 64 x 64", "window = 7"]
-    {
+    for word in [
+        "34.5 M parameters    130.7 GFLOP at 256 x 256",
+        "transunet",
+        "105.3 M",
+        "GFLOP at 256 x 256",
+        "GFLOP at 64 x 64 x 64",
+        "window = 7",
+    ] {
         assert!(said.contains(word), "{word}: {said}");
     }
 }

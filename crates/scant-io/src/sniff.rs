@@ -66,6 +66,11 @@ pub(crate) fn describe_unknown(head: &[u8]) -> String {
     if let Some((_, words)) = KNOWN.iter().find(|(magic, _)| head.starts_with(magic)) {
         return (*words).into();
     }
+    text_or_bytes(head)
+}
+
+/// The words on content that no list of known beginnings has.
+pub(crate) fn text_or_bytes(head: &[u8]) -> String {
     if head.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) {
         return "it looks like text".into();
     }

@@ -10,11 +10,11 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{
     Autodiff, AutodiffBackend, Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor,
 };
-use burn::tensor::activation::{leaky_relu, relu};
 use burn::tensor::{DType, Tensor, module};
 use burn_flex::FlexTensor;
 use scant_compute::norm::{self, Affine, Planes, Statistics};
 
+use crate::activation::activate;
 use crate::conv_norm::{BatchStatistics, NormActivation, both, tensor};
 use crate::device::on_cpu;
 
@@ -40,11 +40,7 @@ pub fn batch_norm<const D: usize>(
     let single = [x.dtype(), gamma.dtype(), beta.dtype()].iter().all(|t| *t == DType::F32);
     if !(single && on_cpu(&x.device())) {
         let norm = module::batch_norm_train(x, gamma, beta, set.epsilon);
-        let y = match set.slope {
-            0.0 => relu(norm.output),
-            1.0 => norm.output,
-            slope => leaky_relu(norm.output, slope),
-        };
+        let y = activate(norm.output, set.slope);
         return (y, BatchStatistics { mean: norm.mean, variance: norm.variance });
     }
     let (y, statistics) = <Dispatch as NormOps>::batch_norm(

@@ -9,9 +9,9 @@
 //! PyTorch refuses maps of one pixel. Here such a pixel is its own mean, and what comes out is the
 //! activation of β, without a gradient to the input.
 
-use burn::tensor::activation::{leaky_relu, relu};
 use burn::tensor::{DType, Tensor};
 
+use crate::activation::activate;
 use crate::batch_norm::batch_norm;
 use crate::conv_norm::NormActivation;
 use crate::device::on_cpu;
@@ -61,11 +61,7 @@ fn composed<const D: usize>(
     let variance = centred.clone().square().mean_dim(2);
     let scale = gamma.reshape([1, channels, 1]) / (variance + set.epsilon).sqrt();
     let y = (centred * scale + beta.reshape([1, channels, 1])).reshape(dims);
-    match set.slope {
-        0.0 => relu(y),
-        1.0 => y,
-        slope => leaky_relu(y, slope),
-    }
+    activate(y, set.slope)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //!
 //! [`with_precision`] lets convolutions multiply in bfloat16.
 
+mod activation;
 mod batch_norm;
 mod conv_norm;
 mod convolution;
@@ -23,6 +24,7 @@ mod precision;
 mod resample;
 mod residual;
 
+pub use activation::activate;
 pub use batch_norm::batch_norm;
 pub use conv_norm::{
     BatchStatistics, ConvInput, ConvNorm, NormActivation, conv_norm, conv_norm_infer,

@@ -8,11 +8,11 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::activation::{leaky_relu, relu};
 use burn::tensor::{DType, Tensor};
 use burn_flex::FlexTensor;
 use scant_compute::residual;
 
+use crate::activation::activate;
 use crate::conv_norm::tensor;
 use crate::device::on_cpu;
 
@@ -29,7 +29,7 @@ pub fn residual_sum<const D: usize>(a: Tensor<D>, b: Tensor<D>, slope: f64) -> T
     assert!(slope >= 0.0, "a negative slope hides the sign of the sum");
     let single = a.dtype() == DType::F32 && b.dtype() == DType::F32;
     if !(single && on_cpu(&a.device())) {
-        return if slope == 0.0 { relu(a + b) } else { leaky_relu(a + b, slope) };
+        return activate(a + b, slope);
     }
     let y =
         <Dispatch as Branches>::residual_sum(a.into_dispatch(), b.into_dispatch(), slope as f32);

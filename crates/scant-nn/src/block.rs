@@ -33,6 +33,7 @@ pub use channel_gate::ChannelGate;
 pub use conv::Conv;
 pub use conv_activation_norm::{Activation, ConvActivationNorm};
 pub use conv_mixer::{ConvMixer, MixerResidual, MixerShape};
+pub(crate) use conv_norm::official_field;
 pub use conv_norm_relu::ConvNormRelu;
 pub use convolution::{Conv2d, Conv3d, ConvShape};
 pub use convolution_kind::{Convolution, TransposedConvolution};

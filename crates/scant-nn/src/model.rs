@@ -190,6 +190,8 @@ macro_rules! architectures {
             /// # Errors
             /// When one is outside what the architecture allows.
             pub fn validate(&self) -> Result<(), ModelError> {
+                check(self.name(), "input_channels", self.input_channels(), 1..=64)?;
+                check(self.name(), "output_channels", self.output_channels(), 1..=255)?;
                 match self {
                     $(Self::$variant(c) => <$variant as Network>::validate($name, c),)*
                 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::archive::Archive;
 use super::error::Fault;
 use super::{WeightFormat, WeightLimits};
+use crate::sniff::text_or_bytes;
 
 /// Bytes that tell the formats apart.
 const HEAD_BYTES: u64 = 64;
@@ -148,11 +149,7 @@ fn describe(head: &[u8]) -> String {
     if let Some((_, words)) = KNOWN.iter().find(|(magic, _)| head.starts_with(magic)) {
         return (*words).into();
     }
-    if head.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) {
-        return "it looks like text".into();
-    }
-    let hex: Vec<String> = head.iter().take(8).map(|b| format!("{b:02x}")).collect();
-    format!("it starts with {}", hex.join(" "))
+    text_or_bytes(head)
 }
 
 #[cfg(test)]

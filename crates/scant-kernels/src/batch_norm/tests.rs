@@ -1,5 +1,6 @@
 //! Against burn's batch norm and leaky ReLU on the same device.
 
+use burn::tensor::activation::leaky_relu;
 use burn::tensor::{Device, Distribution};
 
 use super::*;

@@ -1,9 +1,8 @@
 //! Convolutions with batch norm and ReLU or LeakyReLU behind them.
 
 use burn::nn::BatchNorm;
-use burn::tensor::activation::{leaky_relu, relu};
 use burn::tensor::{DType, Tensor};
-use scant_kernels::{BatchStatistics, ConvInput, ConvNorm, NormActivation};
+use scant_kernels::{BatchStatistics, ConvInput, ConvNorm, NormActivation, activate};
 
 use super::Conv;
 
@@ -95,15 +94,12 @@ pub(super) fn normalise_activate<const D: usize>(
     y
 }
 
-/// Slope below zero: 0 is ReLU, 1 nothing, anything else LeakyReLU.
-///
-/// # Shapes
-/// - x, output: `[...]`
-pub(super) fn activate<const D: usize>(x: Tensor<D>, slope: f64) -> Tensor<D> {
-    match slope {
-        0.0 => relu(x),
-        1.0 => x,
-        slope => leaky_relu(x, slope),
+/// PyTorch's name for a field of a norm or convolution.
+pub(crate) fn official_field(field: &str) -> &str {
+    match field {
+        "gamma" => "weight",
+        "beta" => "bias",
+        other => other,
     }
 }
 
@@ -179,17 +175,6 @@ mod tests {
         let deviation = (143.0_f32 / 12.0).sqrt();
         assert!((y[0] + 0.01 * 5.5 / deviation).abs() < 1e-5, "{y:?}");
         assert!((y[11] - 5.5 / deviation).abs() < 1e-5, "{y:?}");
-    }
-
-    #[test]
-    fn the_slope_is_that_below_zero() {
-        let x = Tensor::<1>::from_floats([-2.0, 0.0, 3.0], &Device::flex());
-        let values = |slope: f64| -> Vec<f32> {
-            activate(x.clone(), slope).to_data().iter::<f32>().collect()
-        };
-        assert_eq!(values(0.0), [0.0, 0.0, 3.0]);
-        assert_eq!(values(0.5), [-1.0, 0.0, 3.0]);
-        assert_eq!(values(1.0), [-2.0, 0.0, 3.0]);
     }
 
     #[test]

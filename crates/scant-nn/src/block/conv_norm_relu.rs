@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use scant_kernels::ConvInput;
 
 use super::Conv;
-use super::conv_norm::conv_norm_relu;
+use super::conv_norm::{conv_norm_relu, official_field};
 
 /// 3x3 convolution without bias → batch norm → ReLU, at the size of the input.
 #[derive(Module, Debug)]
@@ -50,12 +50,7 @@ impl ConvNormRelu {
             "norm" => 1,
             _ => return None,
         };
-        let field = match field {
-            "gamma" => "weight",
-            "beta" => "bias",
-            other => other,
-        };
-        Some(format!("{part}.{field}"))
+        Some(format!("{part}.{}", official_field(field)))
     }
 }
 

@@ -87,7 +87,9 @@ mod tests {
     use burn::tensor::Distribution;
 
     use super::*;
-    use crate::block::conv_norm::{activate, normalise};
+    use scant_kernels::activate;
+
+    use crate::block::conv_norm::normalise;
 
     fn stage(probability: f64, device: &Device) -> DropoutDoubleConv {
         device.seed(5);

@@ -3,11 +3,11 @@
 use burn::module::Module;
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::{Device, Tensor};
-use scant_kernels::{NormActivation, instance_norm};
+use scant_kernels::{NormActivation, activate, instance_norm};
 use serde::{Deserialize, Serialize};
 
 use super::GroupNorm;
-use super::conv_norm::{activate, normalise_activate};
+use super::conv_norm::{normalise_activate, official_field};
 
 /// PyTorch's, for all norms.
 const EPSILON: f64 = 1e-5;
@@ -78,9 +78,7 @@ impl Norm {
     /// Official name of a field below this block, e.g. `batch.gamma` → `weight`.
     pub(crate) fn official<'a>(kind: &str, field: &'a str) -> Option<&'a str> {
         match (kind, field) {
-            ("batch", "gamma") => Some("weight"),
-            ("batch", "beta") => Some("bias"),
-            ("batch" | "group", field) => Some(field),
+            ("batch" | "group", field) => Some(official_field(field)),
             _ => None,
         }
     }

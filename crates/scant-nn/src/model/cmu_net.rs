@@ -20,7 +20,7 @@ use super::network::{Network, PlanarNetwork, Shapes};
 use super::{CmuNetConfig, ModelError, unet};
 use crate::block::{
     Activation, Conv, ConvMixer, DoubleConv, Encoder, MixerResidual, MixerShape, MultiScaleGate,
-    NormConstants, UpConv,
+    NormConstants, UpConv, official_field,
 };
 use crate::resample::{crop, pad_to_multiple};
 use crate::weights::Initial;
@@ -120,13 +120,13 @@ impl Network for CmuNet {
         match parts[..] {
             ["mixer", "layers", layer, half, part, field] => {
                 let part = ConvMixer::official(half, part)?;
-                Some(format!("ConvMixer.block.{layer}.{part}.{}", unet::official_field(field)))
+                Some(format!("ConvMixer.block.{layer}.{part}.{}", official_field(field)))
             }
             ["gates", index, ref part @ .., field] => {
                 let index: usize = index.parse().ok()?;
                 let part = self.gates.get(index)?.official(part)?;
                 let stage = self.config.depth - index;
-                Some(format!("msag{stage}.{part}.{}", unet::official_field(field)))
+                Some(format!("msag{stage}.{part}.{}", official_field(field)))
             }
             _ => unet::official_name(path, self.config.depth),
         }

@@ -47,7 +47,7 @@ pub(crate) trait Network: Module {
     /// besides PyTorch's counters `num_batches_tracked`.
     const BUFFERS: &'static [&'static str] = &[];
 
-    /// Checks the sizes; `model` is the name in recipes, for the message.
+    /// Checks the sizes but the channels; `model` is the name in recipes, for the message.
     fn validate(model: &'static str, config: &Self::Config) -> Result<(), ModelError>;
 
     /// Builds the network with all parameters zero. The sizes are valid.

@@ -40,10 +40,10 @@ use scant_kernels::max_pool2d;
 use self::gate::SkipGate;
 use self::residual::RobustResidual;
 use super::network::{Network, PlanarNetwork, Shapes};
-use super::{ModelError, NucleiSegNetConfig, unet};
+use super::{ModelError, NucleiSegNetConfig};
 use crate::block::{
     Activation, Conv, ConvActivationNorm, ConvShape, ConvTranspose2d, ConvTransposeShape,
-    NormConstants,
+    NormConstants, official_field,
 };
 use crate::resample::{crop, pad_to_multiple};
 use crate::weights::Initial;
@@ -125,7 +125,7 @@ impl Network for NucleiSegNet {
 
     fn official_name(&self, path: &str) -> Option<String> {
         let (layer, field) = path.rsplit_once('.')?;
-        Some(format!("{layer}.{}", unet::official_field(field)))
+        Some(format!("{layer}.{}", official_field(field)))
     }
 
     fn initial(&self, name: &str, shape: &[usize]) -> Initial {

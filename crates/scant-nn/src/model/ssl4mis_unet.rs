@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::network::{Network, PlanarNetwork, Shapes, Sizes};
 use super::unet_config::tap_names;
 use super::{ModelError, check, check_dropout};
-use crate::block::{Conv, DropoutDoubleConv};
+use crate::block::{Conv, DropoutDoubleConv, official_field};
 use crate::resample::{crop, pad_to_multiple};
 use crate::weights::Initial;
 use crate::{SegOutput, Tap};
@@ -107,8 +107,7 @@ impl Network for Ssl4misUNet {
         for probability in &config.dropout {
             check_dropout(model, *probability)?;
         }
-        check(model, "input_channels", config.input_channels, 1..=64)?;
-        check(model, "output_channels", config.output_channels, 1..=255)
+        Ok(())
     }
 
     fn new(config: &Ssl4misUNetConfig, device: &Device) -> Self {
@@ -157,12 +156,7 @@ impl Network for Ssl4misUNet {
             _ => return None,
         };
         let part = DropoutDoubleConv::official(part)?;
-        let field = match field {
-            "gamma" => "weight",
-            "beta" => "bias",
-            other => other,
-        };
-        Some(format!("{stage}.conv_conv.{part}.{field}"))
+        Some(format!("{stage}.conv_conv.{part}.{}", official_field(field)))
     }
 
     fn initial(&self, name: &str, shape: &[usize]) -> Initial {

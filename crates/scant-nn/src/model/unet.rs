@@ -16,7 +16,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::network::{Network, PlanarNetwork, Shapes};
 use super::{ModelError, UNetConfig};
-use crate::block::{AttentionGate, Conv, DoubleConv, Encoder, UpConv};
+use crate::block::{AttentionGate, Conv, DoubleConv, Encoder, UpConv, official_field};
 use crate::resample::{crop, pad_to_multiple};
 use crate::{SegOutput, Tap};
 
@@ -108,13 +108,4 @@ pub(super) fn official_name(path: &str, depth: usize) -> Option<String> {
         _ => return None,
     };
     Some(format!("{prefix}.{part}.{field}"))
-}
-
-/// PyTorch's name for a field of a norm or convolution.
-pub(super) fn official_field(field: &str) -> &str {
-    match field {
-        "gamma" => "weight",
-        "beta" => "bias",
-        other => other,
-    }
 }

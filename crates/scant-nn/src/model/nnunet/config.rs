@@ -111,8 +111,7 @@ impl<const D: usize, const RESIDUAL: bool> NnUNetConfig<D, RESIDUAL> {
             let got = format!("{:?}", self.multiple());
             return refuse("strides", "at most 4096 when multiplied".into(), got);
         }
-        check(model, "input_channels", self.input_channels, 1..=64)?;
-        check(model, "output_channels", self.output_channels, 1..=255)
+        Ok(())
     }
 
     /// Reads the sizes off the tensors of a network; all but `deep_supervision`, which they do not tell.

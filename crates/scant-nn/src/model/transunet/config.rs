@@ -99,8 +99,7 @@ impl TransUNetConfig {
         if !(0.0..1.0).contains(&self.dropout) {
             return refused("dropout", "from 0 to below 1".to_owned(), self.dropout.to_string());
         }
-        check(model, "input_channels", self.input_channels, 1..=64)?;
-        check(model, "output_channels", self.output_channels, 1..=255)
+        Ok(())
     }
 
     /// Channels of the skip connections, deepest first.
