@@ -9,6 +9,7 @@ mod image;
 mod labels;
 mod run;
 mod sample;
+mod study;
 
 pub use geometry::Geometry;
 pub use host_tensor::{HostTensor, Weights};
@@ -20,3 +21,4 @@ pub use run::{
     SplitSummary, Timing,
 };
 pub use sample::{Role, Sample, SampleId};
+pub use study::{FRACTION_AXIS, NOISE_AXIS, StudyAxis, StudyRecord, StudyRun, StudyStatus};

@@ -96,7 +96,8 @@ mod tests {
         for (conv, factor) in [(&mut stage.conv1, 2.7), (&mut stage.conv2, 1.9)] {
             // Weights without a generator: all tests of the process share the one there is.
             let shape = conv.parameters().0.dims();
-            let places = Tensor::<1, Int>::arange(0..shape.iter().product::<usize>() as i64, device);
+            let places =
+                Tensor::<1, Int>::arange(0..shape.iter().product::<usize>() as i64, device);
             conv.set_weight((places.float() * factor).sin().reshape(shape));
         }
         stage
