@@ -8,6 +8,7 @@ mod model;
 pub(crate) mod overrides;
 mod phase;
 mod sections;
+mod supply;
 
 use scant_nn::{Device, ModelConfig, ModelError, on_cpu};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ pub use sections::{
     DataSection, EmaSection, LimitSection, OptimSection, OptimizerName, PrecisionName,
     ScheduleName, SplitSection,
 };
+pub(crate) use supply::Supply;
 
 /// What can be wrong with a recipe.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -162,6 +164,7 @@ impl Recipe {
         }
         for (i, phase) in self.phase.iter().enumerate() {
             phase.validate(i)?;
+            self.validate_supply(i)?;
             if self.phase[..i].iter().any(|p| p.name == phase.name) {
                 let value = format!("\"{}\"", phase.name);
                 return Err(RecipeError::value("phase.name", value, "names must differ"));
