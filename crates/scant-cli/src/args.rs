@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod advice;
 mod models;
 mod study;
 
@@ -8,6 +9,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use advice::AdviceArgs;
 pub(crate) use models::{ExportModelArgs, ImportWeightsArgs, ModelsArgs, ModelsCommand};
 pub(crate) use study::StudyArgs;
 
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Run a grid of methods, points and seeds into one table and report; again to go on
     Study(StudyArgs),
+    /// Whether to add each novel source of a pool to its base, and how
+    PoolAdvice(AdviceArgs),
     /// Judge a run, a model file or a folder of predicted masks
     Evaluate(EvaluateArgs),
     /// Predict masks for images

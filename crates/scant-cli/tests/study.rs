@@ -174,9 +174,10 @@ fn a_study_is_its_runs_and_shares_what_they_begin_with() {
 
     let said = scratch.ok("study study.toml -o out");
     assert!(said.stdout.ends_with("out\n"), "{said:?}");
-    for word in ["method", "plain", "fd", "0.001", "0.01", "95 % interval"] {
+    for word in ["trial", "plain", "fd", "0.001", "0.01", "reference"] {
         assert!(said.stdout.contains(word), "no {word}: {said:?}");
     }
+    assert!(scratch.text("out/report.html").contains("does it run?"));
     let study = scratch.json("out/study.json");
     assert_eq!(study["methods"], serde_json::json!(["plain", "fd"]));
     assert_eq!(study["axes"][0]["values"], serde_json::json!(["0.001", "0.01"]));
@@ -369,7 +370,7 @@ fn a_study_that_cannot_be_meant_is_refused_before_anything_is_written() {
         assert!(!scratch.exists("out"), "{new}: it left a folder");
         scratch.edit("study.toml", new, old);
     };
-    refused("seeds = [1, 2]", "sedes = [1, 2]", 2, &["did you mean `seeds`"]);
+    refused("seeds = [1, 2]", "seed = [1, 2]", 2, &["did you mean `seeds`"]);
     refused("phase.second.lr", "phase.third.lr", 2, &["method \"plain\"", "called \"third\""]);
     refused("judge = \"base\"", "judge = \"bas\"", 2, &["judge = \"bas\"", "site-1"]);
     refused("recipe = \"two.toml\"\nset", "recipe = \"tow.toml\"\nset", 2, &["tow.toml"]);

@@ -4,7 +4,7 @@
 //! memory is measured per run. What has been done stands in the folder of the study; the same
 //! command again goes on from there.
 
-mod child;
+pub(crate) mod child;
 mod folder;
 mod memory;
 mod plan;
@@ -71,18 +71,42 @@ pub(crate) fn run(session: &Session, common: &Common, args: &StudyArgs) -> Resul
         skip_bad: args.skip_bad,
         dry_run: args.dry_run,
     };
-    if let Some(out) = carry_out(session, common, &order)? {
-        println!("{}", out.display());
+    let Some(carried) = carry_out(session, common, &order)? else { return Ok(()) };
+    println!("{}", carried.text);
+    let failed = &carried.failed;
+    if failed.is_empty() {
+        println!("{}", carried.out.display());
+        return Ok(());
     }
-    Ok(())
+    let shown = failed.iter().take(5).map(|(run, why)| format!("\n  {run}: {why}"));
+    let shown: String = shown.collect();
+    let more = if failed.len() > 5 { "\n  ..." } else { "" };
+    Err(Failure::new(
+        FAILED,
+        anyhow::anyhow!(
+            "{} of {} runs failed:{shown}{more}\nthe others are done; run these again with --retry",
+            failed.len(),
+            carried.runs
+        ),
+    ))
 }
 
-/// Plans a study, runs what is missing of it, and reports; its folder, unless nothing was to be done.
+/// A study that has been run to its end.
+pub(crate) struct Carried {
+    pub(crate) out: PathBuf,
+    /// What came out of it.
+    pub(crate) text: String,
+    pub(crate) runs: usize,
+    /// Failed runs and why.
+    pub(crate) failed: Vec<(String, String)>,
+}
+
+/// Plans a study and runs what is missing of it; nothing for a dry run.
 pub(crate) fn carry_out(
     session: &Session,
     common: &Common,
     order: &Order<'_>,
-) -> Result<Option<PathBuf>> {
+) -> Result<Option<Carried>> {
     let open = open_pool(session, order.pool, order.skip_bad)?;
     let plan = StudyPlan::make(session, &order.file, order.beside, &open)?;
     if order.dry_run {
@@ -94,28 +118,21 @@ pub(crate) fn carry_out(
     let folder = StudyFolder::open(&out, &order.file, &open.pool.to_toml_absolute())?;
     folder.write_splits(&plan)?;
     let mut schedule = Schedule::new(session, common, &folder, &plan, order)?;
-    let ended = schedule.run()?;
-    let results = schedule.results();
-    let failed = results.failed();
-    println!("{}", results.table(&order.file));
-    match ended {
-        Ended::Interrupted => Err(Failure::new(
+    if schedule.run()? == Ended::Interrupted {
+        return Err(Failure::new(
             INTERRUPTED,
             anyhow::anyhow!("interrupted; the same command again goes on: {}", out.display()),
-        )),
-        Ended::Done if failed.is_empty() => Ok(Some(out)),
-        Ended::Done => {
-            let shown = failed.iter().take(5).map(|(run, why)| format!("\n  {run}: {why}"));
-            let shown: String = shown.collect();
-            let more = if failed.len() > 5 { "\n  ..." } else { "" };
-            Err(Failure::new(
-                FAILED,
-                anyhow::anyhow!(
-                    "{} of {} runs failed:{shown}{more}\nthe others are done; run these again with --retry",
-                    failed.len(),
-                    plan.runs.len()
-                ),
-            ))
-        }
+        ));
     }
+    let study = scant_report::load_study(folder.root())?;
+    let report = folder.path("report.html");
+    scant_report::write_study(folder.root(), &report)?;
+    session.say(format!("report: {}", report.display()));
+    let owned = |(run, why): (&str, &str)| (run.to_owned(), why.to_owned());
+    Ok(Some(Carried {
+        text: scant_report::study_text(&study),
+        runs: plan.runs.len(),
+        failed: schedule.results().failed().into_iter().map(owned).collect(),
+        out,
+    }))
 }

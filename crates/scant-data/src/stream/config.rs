@@ -22,7 +22,9 @@ pub enum StreamError {
     #[error("there are no cases to train on: check the split and the roles of the pool")]
     NoCases,
     /// A selection that leaves nothing.
-    #[error("nothing is selected: there are {there_are}, of the novel ones novel_fraction = {fraction} takes part")]
+    #[error(
+        "nothing is selected: there are {there_are}, of the novel ones novel_fraction = {fraction} takes part"
+    )]
     NothingSelected {
         /// Roles with their numbers.
         there_are: String,

@@ -309,9 +309,7 @@ impl StudyFile {
     fn validate(&self) -> Result<(), StudyError> {
         let bad =
             |key: &str, value: String, allowed: &str| Err(StudyError::value(key, value, allowed));
-        if self.name.trim().is_empty() {
-            return bad("name", "\"\"".into(), "give the study a name");
-        }
+        check_name("name", &self.name)?;
         if self.seeds.is_empty() {
             return bad("seeds", "[]".into(), "at least one seed; claims need five or more");
         }

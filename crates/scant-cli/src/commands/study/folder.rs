@@ -49,6 +49,7 @@ impl StudyFolder {
             )));
         }
         let folder = Self { root: root.into(), _lock: lock_file };
+        folder.clear_remains()?;
         if known.is_file() {
             let before = StudyFile::parse(&folder.read("study.toml")?)?;
             file.continues(&before)?;
@@ -60,6 +61,19 @@ impl StudyFolder {
         // Last, because it is what makes the folder a study.
         folder.write("study.toml", &file.to_toml())?;
         Ok(folder)
+    }
+
+    /// Removes the temporary files of a killed process.
+    fn clear_remains(&self) -> Result {
+        let fail = |e| unwritable(&self.root, &e);
+        for entry in std::fs::read_dir(&self.root).map_err(fail)? {
+            let path = entry.map_err(fail)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.starts_with('.') && name.ends_with(".tmp") {
+                remove(&path)?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn root(&self) -> &Path {

@@ -1,10 +1,9 @@
-//! What the finished runs came to: the record of the study, tables, and a first look at the result.
+//! What the finished runs came to: the record of the study and its tables.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use scant_core::{CaseRecord, RunRecord, StudyAxis, StudyRecord, StudyRun, StudyStatus};
-use scant_metrics::stats::{Cluster, IntervalMethod, cluster_mean_interval, mean};
+use scant_metrics::stats::mean;
 use scant_metrics::{Metric, case_score};
 use scant_train::study::{Point, StudyFile};
 
@@ -14,8 +13,6 @@ use crate::exit::Result;
 
 /// Share of the cases of a run that are its worst-off.
 const WORST: f64 = 0.25;
-/// Rounds of resampling behind the intervals of the table.
-const RESAMPLES: usize = 2000;
 /// What is written per case, and its mean per run.
 const METRICS: [Metric; 3] = [Metric::Dice, Metric::Iou, Metric::Hd95];
 
@@ -222,59 +219,6 @@ impl<'a> Results<'a> {
                 );
             }
         }
-        out
-    }
-
-    /// Mean Dice of the judged cases per method and point, with 95 % intervals over groups.
-    pub(crate) fn table(&self, file: &StudyFile) -> String {
-        let mut rows: BTreeMap<(usize, String), (usize, usize, Vec<&CaseNumbers>)> =
-            BTreeMap::new();
-        for (i, (method, _, point, numbers)) in self.finished().enumerate() {
-            let labels: Vec<&str> = file.axis.iter().map(|a| point.at[&a.name].as_str()).collect();
-            let place = file.methods.iter().position(|m| m.name == method).unwrap_or(usize::MAX);
-            let row = rows.entry((place, labels.join("  "))).or_insert((i, 0, Vec::new()));
-            row.1 += 1;
-            row.2.extend(numbers.cases.iter().filter(|c| c.judged));
-        }
-        let mut rows: Vec<_> = rows.into_iter().collect();
-        // As planned within a method.
-        rows.sort_by_key(|((method, _), (first, ..))| (*method, *first));
-        let axes: Vec<&str> = file.axis.iter().map(|a| a.name.as_str()).collect();
-        let axes = if axes.is_empty() { "point".to_owned() } else { axes.join("  ") };
-        let width = |of: usize, least: usize| of.max(least);
-        let methods = file.methods.iter().map(|m| m.name.len()).max().unwrap_or(0);
-        let methods = width(methods, 6);
-        let points = rows.iter().map(|r| r.0.1.len()).max().unwrap_or(0);
-        let points = width(points, axes.len());
-        let mut out = format!(
-            "{:<methods$}  {axes:<points$}  {:>4}  {:>6}  95 % interval\n",
-            "method", "runs", "Dice"
-        );
-        for ((method, labels), (_, runs, cases)) in rows {
-            let name = file.methods.get(method).map_or("", |m| m.name.as_str());
-            let dice: Vec<f64> = cases.iter().filter_map(|c| c.values[0]).collect();
-            let mut groups: BTreeMap<(&str, &str), Cluster> = BTreeMap::new();
-            for case in &cases {
-                if let Some(dice) = case.values[0] {
-                    groups.entry((&case.source, &case.group)).or_default().push(dice);
-                }
-            }
-            let groups: Vec<Cluster> = groups.into_values().collect();
-            let interval =
-                cluster_mean_interval(&groups, RESAMPLES, 0, 0.95, IntervalMethod::Percentile);
-            let interval =
-                interval.map_or("-".into(), |i| format!("[{:.4}, {:.4}]", i.low, i.high));
-            let dice = mean(&dice).map_or("-".into(), |d| format!("{d:.4}"));
-            let _ = writeln!(
-                out,
-                "{name:<methods$}  {labels:<points$}  {runs:>4}  {dice:>6}  {interval}"
-            );
-        }
-        out += &format!(
-            "mean over test cases (judged: {}) and seeds; intervals by resampling groups; differences \
-             between methods are paired and stand in the report\n",
-            file.judge
-        );
         out
     }
 }

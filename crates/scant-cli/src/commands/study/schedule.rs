@@ -12,7 +12,7 @@ use scant_train::study::Keep;
 use super::Order;
 use super::child::{Fate, Process, lock};
 use super::folder::{Progress, StudyFolder};
-use super::memory::{Budget, kind};
+use super::memory::{Budget, Kind};
 use super::plan::StudyPlan;
 use super::results::Results;
 use crate::args::Common;
@@ -37,7 +37,7 @@ struct Task<'a> {
     folder: &'a str,
     recipe: &'a Recipe,
     takes: Option<usize>,
-    kind: String,
+    kind: Kind,
     /// Epochs that are trained here and not taken over.
     epochs: usize,
     state: State,
@@ -87,13 +87,17 @@ impl<'a> Schedule<'a> {
         let tasks = shared.chain(runs).map(|(folder, recipe, takes)| {
             let taken = takes.map_or(0, |i| plan.shared[i].recipe.phase.len());
             let epochs = recipe.phase[taken..].iter().map(|p| p.epochs).sum();
-            Task { folder, recipe, takes, kind: kind(recipe), epochs, state: State::Waiting }
+            let kind = Kind::of(recipe);
+            Task { folder, recipe, takes, kind, epochs, state: State::Waiting }
         });
-        let common = vec![
+        let mut common = vec![
             "--quiet".into(),
             format!("--threads={}", options.threads),
             format!("--device={}", common.device),
         ];
+        if order.skip_bad {
+            common.push("--skip-bad".into());
+        }
         let mut schedule = Self {
             session,
             folder,
@@ -186,9 +190,9 @@ impl<'a> Schedule<'a> {
         self.drop_shared()
     }
 
-    fn running(&self) -> impl Iterator<Item = &str> + Clone {
+    fn running(&self) -> impl Iterator<Item = &Kind> + Clone {
         let at_work = |t: &&Task<'_>| matches!(t.state, State::Running(_));
-        self.tasks.iter().filter(at_work).map(|t| t.kind.as_str())
+        self.tasks.iter().filter(at_work).map(|t| &t.kind)
     }
 
     /// What to start next: the first run in the order of the plan that can be, or the phases it
@@ -324,7 +328,7 @@ impl<'a> Schedule<'a> {
                     self.trained += self.tasks[task].epochs;
                     self.tasks[task].state = State::Done;
                     let peak = self.peak(name);
-                    self.budget.measured(self.tasks[task].kind.clone(), peak);
+                    self.budget.measured(&self.tasks[task].kind, peak);
                 }
             }
             self.results.write(self.folder)?;
@@ -340,7 +344,7 @@ impl<'a> Schedule<'a> {
 
     fn finished(&mut self, task: usize, record: &RunRecord) -> Result {
         self.tasks[task].state = State::Done;
-        self.budget.measured(self.tasks[task].kind.clone(), record.timing.peak_memory_mib);
+        self.budget.measured(&self.tasks[task].kind, record.timing.peak_memory_mib);
         self.results.finish(task - self.plan.shared.len(), record);
         self.folder.tidy(self.tasks[task].folder, self.options.keep)?;
         self.drop_shared()

@@ -63,7 +63,11 @@ fn a_method_stands_where_it_makes_sense() {
 fn what_cannot_be_meant_is_refused() {
     for (old, new, words) in [
         ("seeds =", "seed =", &["unknown field `seed`", "did you mean `seeds`"][..]),
-        ("fraction = [0, 0.5", "fractoin = [0, 0.5", &["axes.fractoin", "did you mean `fraction`"]),
+        (
+            "fraction = [0, 0.5",
+            "fractions = [0, 0.5",
+            &["axes.fractions", "did you mean `fraction`"],
+        ),
         ("seeds = [1, 2]", "seeds = []", &["seeds", "at least one"]),
         ("seeds = [1, 2]", "seeds = [1, 1]", &["1 stands there twice"]),
         ("reference = \"plain\"", "reference = \"plan\"", &["did you mean \"plain\""]),
@@ -76,7 +80,7 @@ fn what_cannot_be_meant_is_refused() {
         ("noise = [0, 0.05]", "noise = [0, 0.0]", &["axis.noise.values", "twice"]),
         ("parallel = 2", "parallel = 0", &["run.parallel"]),
         ("keep = \"models\"", "keep = \"model\"", &["did you mean `models`"]),
-        ("parallel = 2", "paralel = 2", &["did you mean `parallel`"]),
+        ("parallel = 2", "parallels = 2", &["did you mean `parallel`"]),
     ] {
         let message = refused(old, new);
         for word in words {
