@@ -16,8 +16,8 @@ use thiserror::Error;
 pub use model::ModelSection;
 pub use phase::{From, Phase, PhaseLoss};
 pub use sections::{
-    DataSection, EmaSection, LimitSection, OptimSection, OptimizerName, PrecisionName,
-    ScheduleName, SplitSection,
+    DataSection, EmaSection, HarmoniseSection, LimitSection, OptimSection, OptimizerName,
+    PrecisionName, ScheduleName, SplitSection,
 };
 pub(crate) use supply::Supply;
 
