@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use scant_core::{EpochRecord, LabelSpace, RunRecord, Sample};
+use scant_data::preprocess::PreprocessConfig;
 use scant_data::stream::{BatchStream, CaseSource};
 use scant_infer::{ModelCard, PredictOptions, Predictor, Provenance, TileOptions};
 use scant_nn::weights::{self, Weights};
@@ -118,7 +119,10 @@ pub fn check(recipe: &Recipe, data: &Data, device: &Device) -> Result<(), TrainE
             })?;
         }
     }
-    (0..recipe.phase.len()).try_for_each(|phase| supply::stream(recipe, data, phase).map(drop))
+    supply::check_harmonise(recipe, data)?;
+    let preprocess = recipe.data.preprocess();
+    (0..recipe.phase.len())
+        .try_for_each(|phase| supply::stream(recipe, data, phase, &preprocess).map(drop))
 }
 
 /// Whether a new run finds the weights that its recipe says it starts from; a resumed one does not need
@@ -150,6 +154,8 @@ struct Run<'a> {
     provenance: Provenance,
     device: Device,
     config: ModelConfig,
+    /// That of the recipe with what was fitted on the base images.
+    preprocess: PreprocessConfig,
     /// Of the current phase, with what it draws from.
     stream: BatchStream,
     supply: Supply,
@@ -362,7 +368,7 @@ impl Run<'_> {
         }
         Ok(Predictor::new(
             weights::set_training(model, false),
-            self.recipe.data.preprocess(),
+            self.preprocess.clone(),
             self.data.classes.clone(),
             options,
             self.device.clone(),
@@ -382,7 +388,7 @@ impl Run<'_> {
             model: self.config.clone(),
             classes: self.data.classes.clone(),
             mask_values: self.data.mask_values.clone(),
-            preprocess: self.recipe.data.preprocess(),
+            preprocess: self.preprocess.clone(),
             tile: self.recipe.data.patches.as_ref().map(|p| p.size),
             threshold: 0.5,
             provenance: Provenance {

@@ -31,7 +31,8 @@ pub use fit::{
 };
 pub use optimizer::Optimizer;
 pub use recipe::{
-    DataSection, Difference, EmaSection, From, LimitSection, ModelSection, OptimSection,
+    DataSection, Difference, EmaSection, From, HarmoniseSection, LimitSection, ModelSection,
+    OptimSection,
     OptimizerName, Phase, PhaseLoss, PrecisionName, Recipe, RecipeError, ScheduleName,
     SplitSection,
 };

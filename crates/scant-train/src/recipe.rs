@@ -18,8 +18,8 @@ pub use difference::Difference;
 pub use model::ModelSection;
 pub use phase::{From, Phase, PhaseLoss};
 pub use sections::{
-    DataSection, EmaSection, LimitSection, OptimSection, OptimizerName, PrecisionName,
-    ScheduleName, SplitSection,
+    DataSection, EmaSection, HarmoniseSection, LimitSection, OptimSection, OptimizerName,
+    PrecisionName, ScheduleName, SplitSection,
 };
 pub(crate) use supply::Supply;
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use scant_core::{PhaseRecord, RunRecord};
 use scant_nn::{Model, weights};
 
-use super::supply::stream;
+use super::supply::{preprocess, stream};
 use super::{Data, FitOptions, Run, check};
 use crate::TrainError;
 use crate::average::Ema;
@@ -39,7 +39,8 @@ impl<'a> Run<'a> {
         if let Some(path) = recipe.model.weights().filter(|_| !continues) {
             model = take_over(model, path, observer)?;
         }
-        let stream = stream(recipe, data, 0)?;
+        let (preprocess, fitted) = preprocess(recipe, data)?;
+        let stream = stream(recipe, data, 0, &preprocess)?;
         let state = State {
             fingerprint: fingerprint(recipe),
             phase: 0,
@@ -71,6 +72,7 @@ impl<'a> Run<'a> {
             provenance: options.provenance.clone(),
             device,
             config,
+            preprocess,
             stream,
             supply: recipe.supply(0),
             validation,
@@ -86,6 +88,9 @@ impl<'a> Run<'a> {
         } else if let Some(source) = options.phases_from {
             run.take_phases(source)?;
         } else {
+            if let Some(fitted) = &fitted {
+                run.tell_fitted(fitted);
+            }
             run.begin_phase(0)?;
         }
         Ok(run)
