@@ -94,6 +94,9 @@ pub(crate) struct DemoArgs {
     /// Structures to draw: 1 or 2
     #[arg(long, default_value_t = 1)]
     pub(crate) classes: usize,
+    /// How far the other sites are from the first: 0 all alike, 1 as real ones are, at most 1.5
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) shift: f64,
     /// Seed of everything
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,

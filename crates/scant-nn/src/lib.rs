@@ -17,4 +17,4 @@ pub mod weights;
 pub use burn::tensor::Device;
 pub use model::{Model, ModelConfig, ModelError};
 pub use output::{SegOutput, Tap};
-pub use scant_kernels::{DeviceError, DeviceName, Precision, on_cpu, with_precision};
+pub use scant_kernels::{DeviceError, DeviceName, Precision, Watch, on_cpu, with_precision};

@@ -47,6 +47,8 @@ pub mod discrepancy_config;
 pub mod exchangeable;
 pub mod feature_discrepancy;
 pub mod mask_pyramid;
+pub mod prototype;
+pub mod region_weights;
 pub mod segmentation;
 #[cfg(test)]
 mod slow_formulas;

@@ -235,7 +235,7 @@ impl Run<'_> {
                 }
                 gathered = 0;
             }
-            self.move_alphas(phase, &loss.discrepancy);
+            self.move_alphas(phase, &loss.seen());
             self.observer.batch(&Progress {
                 phase: &phase.name,
                 phase_index: (self.state.phase, self.recipe.phase.len()),

@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use scant_core::Role;
 use scant_data::stream::Batch;
-use scant_nn::Model;
+use scant_nn::loss::alpha::AlphaSeen;
 use scant_nn::loss::deep_supervision;
 use scant_nn::loss::segmentation::segmentation_loss;
 use scant_nn::loss::{Logits, Target};
+use scant_nn::{Model, Watch};
 
+use discrepancy::TapTerms;
 pub(crate) use discrepancy::discrepancy_per_tap;
 
 use crate::recipe::PhaseLoss;
@@ -85,6 +87,19 @@ pub(crate) struct Objective {
     pub(crate) terms: BTreeMap<String, f64>,
     /// Unweighted discrepancy per tap with its exchanged term; `None` where no image contributed.
     pub(crate) discrepancy: BTreeMap<String, Option<f64>>,
+    /// Taps whose gradients the backward pass compares.
+    pub(crate) watched: Vec<(String, Watch)>,
+}
+
+impl Objective {
+    /// After the backward pass: what the rules of the alphas go by.
+    pub(crate) fn seen(&self) -> BTreeMap<String, AlphaSeen> {
+        let pull = |tap: &String| self.watched.iter().find(|(name, _)| name == tap)?.1.ratio();
+        let seen = |(tap, value): (&String, &Option<f64>)| {
+            (tap.clone(), AlphaSeen { discrepancy: *value, pull: pull(tap) })
+        };
+        self.discrepancy.iter().map(seen).collect()
+    }
 }
 
 /// Forward pass and loss. `alpha` holds the weight of every tap that takes part; `draw` seeds the
@@ -129,12 +144,14 @@ pub(crate) fn objective(
         terms.insert("deep_supervision".into(), scalar(&total));
     }
     let mut discrepancy = BTreeMap::new();
+    let mut watched = Vec::new();
     if let (Some(config), Some(output)) = (&loss.feature_discrepancy, &output) {
         let mut weighted = 0.0;
-        for (tap, term) in discrepancy::tap_terms(output, batch, config, draw) {
+        for TapTerms { tap, terms, watch } in discrepancy::tap_terms(output, batch, config, draw) {
             let weight = alpha.get(&tap).copied().unwrap_or(0.0);
-            let contributed = term.iter().any(|t| t.contributed() > 0);
-            let sum = term.into_iter().map(|t| t.value).reduce(|a, b| a + b);
+            let contributed = terms.iter().any(|t| t.contributed() > 0);
+            watched.extend(watch.map(|watch| (tap.clone(), watch)));
+            let sum = terms.into_iter().map(|t| t.value).reduce(|a, b| a + b);
             let Some(sum) = sum.filter(|_| contributed) else {
                 discrepancy.insert(tap, None);
                 continue;
@@ -149,7 +166,7 @@ pub(crate) fn objective(
         terms.insert("feature_discrepancy".into(), weighted);
     }
     terms.insert("total".into(), scalar(&total));
-    Objective { total, terms, discrepancy }
+    Objective { total, terms, discrepancy, watched }
 }
 
 /// The value of a one-element tensor.

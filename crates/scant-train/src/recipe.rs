@@ -138,11 +138,20 @@ impl Recipe {
     /// Whether a device can do what this recipe asks for.
     ///
     /// # Errors
-    /// When the precision does not exist there.
+    /// When the precision or a rule of alpha does not exist there.
     pub fn check_device(&self, device: &Device) -> Result<(), RecipeError> {
         if self.precision == PrecisionName::Bf16 && !on_cpu(device) {
             let allowed = "this device has \"fp32\"; \"bf16\" is for the CPU";
             return Err(RecipeError::value("precision", "\"bf16\"", allowed));
+        }
+        let balanced = |p: &Phase| {
+            let fd = p.loss.feature_discrepancy.as_ref();
+            fd.is_some_and(|fd| fd.alpha_rule().needs_pull())
+        };
+        if self.phase.iter().any(balanced) && !on_cpu(device) {
+            let allowed = "this rule compares gradients, which is done on the CPU only";
+            let key = "loss.feature_discrepancy.alpha.rule";
+            return Err(RecipeError::value(key, "\"balanced\"", allowed));
         }
         Ok(())
     }

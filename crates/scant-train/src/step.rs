@@ -209,6 +209,8 @@ fn generated(
 
 #[cfg(test)]
 mod tests {
+    use scant_nn::loss::alpha::AlphaSeen;
+
     use super::*;
 
     fn repeated(more: &str, loss: &str) -> Result<RepeatedStep, TrainError> {
@@ -242,6 +244,34 @@ mod tests {
         let rest = terms["total"] - terms["dice"];
         assert!(terms["feature_discrepancy"].abs() > 1e-3, "{terms:?}");
         assert!((rest - terms["feature_discrepancy"]).abs() < 1e-4, "{terms:?}");
+    }
+
+    #[test]
+    fn every_choice_of_pixels_and_form_descends_and_is_measured() {
+        for form in ["region-mean", "relative", "prototype"] {
+            for pixels in ["all", "boundary", "errors"] {
+                let loss = format!(
+                    "{{ dice = 1.0, feature_discrepancy = {{ form = \"{form}\", pixels = \"{pixels}\", \
+                     alpha = {{ rule = \"balanced\", share = 0.5, initial = 0.01 }} }} }}"
+                );
+                let mut steps = repeated("", &loss).unwrap();
+                let terms = steps.step();
+                assert!(terms["feature_discrepancy"] != 0.0, "{form} {pixels} {terms:?}");
+                let (loss, gradients) = differentiate(
+                    steps.precision,
+                    &steps.model,
+                    &steps.batch,
+                    &steps.loss,
+                    &steps.alpha,
+                    3,
+                );
+                assert!(gradients.is_some());
+                let seen = loss.seen();
+                assert_eq!(seen.len(), 5, "{seen:?}");
+                let measured = |s: &AlphaSeen| s.pull.is_some_and(|p| p > 0.0 && p.is_finite());
+                assert!(seen.values().all(measured), "{form} {pixels} {seen:?}");
+            }
+        }
     }
 
     #[test]

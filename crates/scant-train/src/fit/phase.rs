@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use scant_nn::loss::alpha::AlphaProgress;
+use scant_nn::loss::alpha::{AlphaProgress, AlphaSeen};
 use scant_nn::weights::{self, Weights};
 
 use super::Run;
@@ -62,7 +62,7 @@ impl Run<'_> {
     }
 
     /// Updates every alpha after a batch.
-    pub(super) fn move_alphas(&mut self, phase: &Phase, seen: &BTreeMap<String, Option<f64>>) {
+    pub(super) fn move_alphas(&mut self, phase: &Phase, seen: &BTreeMap<String, AlphaSeen>) {
         let Some(fd) = &phase.loss.feature_discrepancy else { return };
         let rule = fd.alpha_rule();
         let progress = AlphaProgress {
@@ -71,7 +71,7 @@ impl Run<'_> {
             epochs: phase.epochs,
         };
         for (tap, state) in &mut self.state.alpha {
-            *state = rule.next(*state, seen.get(tap).copied().flatten(), progress);
+            *state = rule.next(*state, seen.get(tap).copied().unwrap_or_default(), progress);
             self.state.alpha_active |= state.alpha > 0.0;
         }
     }
