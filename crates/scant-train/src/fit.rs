@@ -2,6 +2,7 @@
 
 mod phase;
 mod start;
+mod supply;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use scant_core::{EpochRecord, LabelSpace, RunRecord, Sample};
-use scant_data::stream::{BatchStream, CaseSource, StreamConfig};
+use scant_data::preprocess::PreprocessConfig;
+use scant_data::stream::{BatchStream, CaseSource};
 use scant_infer::{ModelCard, PredictOptions, Predictor, Provenance, TileOptions};
 use scant_nn::weights::{self, Weights};
 use scant_nn::{Device, Model, ModelConfig};
@@ -21,7 +23,7 @@ use crate::evaluate::validation_dice;
 use crate::events::{Observer, Progress};
 use crate::objective::DeviceBatch;
 use crate::optimizer::{self, FlatGradients, Optimizer};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Supply};
 use crate::run_folder::RunFolder;
 use crate::step::{apply, differentiate};
 
@@ -112,7 +114,10 @@ pub fn check(recipe: &Recipe, data: &Data, device: &Device) -> Result<(), TrainE
             })?;
         }
     }
-    stream(recipe, data).map(drop)
+    supply::check_harmonise(recipe, data)?;
+    let preprocess = recipe.data.preprocess();
+    (0..recipe.phase.len())
+        .try_for_each(|phase| supply::stream(recipe, data, phase, &preprocess).map(drop))
 }
 
 /// Whether a new run finds the weights that its recipe says it starts from; a resumed one does not need
@@ -144,7 +149,11 @@ struct Run<'a> {
     provenance: Provenance,
     device: Device,
     config: ModelConfig,
+    /// That of the recipe with what was fitted on the base images.
+    preprocess: PreprocessConfig,
+    /// Of the current phase, with what it draws from.
     stream: BatchStream,
+    supply: Supply,
     /// Held in memory: they are read every epoch.
     validation: Vec<Sample>,
     model: Model,
@@ -354,7 +363,7 @@ impl Run<'_> {
         }
         Ok(Predictor::new(
             weights::set_training(model, false),
-            self.recipe.data.preprocess(),
+            self.preprocess.clone(),
             self.data.classes.clone(),
             options,
             self.device.clone(),
@@ -374,7 +383,7 @@ impl Run<'_> {
             model: self.config.clone(),
             classes: self.data.classes.clone(),
             mask_values: self.data.mask_values.clone(),
-            preprocess: self.recipe.data.preprocess(),
+            preprocess: self.preprocess.clone(),
             tile: self.recipe.data.patches.as_ref().map(|p| p.size),
             threshold: 0.5,
             provenance: Provenance {
@@ -460,29 +469,4 @@ fn wall_secs() -> f64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0.0, |d| d.as_secs_f64())
-}
-
-/// The batch stream of a recipe.
-pub(crate) fn stream(recipe: &Recipe, data: &Data) -> Result<BatchStream, TrainError> {
-    let d = &recipe.data;
-    let config = StreamConfig {
-        batch: d.batch,
-        preprocess: d.preprocess(),
-        augment: d.augment.config()?,
-        patches: d.patches.clone(),
-        seed: recipe.seed,
-        workers: d.workers,
-        cache: d.cache_mib > 0,
-        cache_bytes: d.cache_mib << 20,
-        drop_last: false,
-        balance_sources: d.balance_sources,
-    };
-    BatchStream::new(Arc::clone(&data.train), config).map_err(|e| {
-        crate::RecipeError::Value {
-            key: "data".into(),
-            value: "{ .. }".into(),
-            allowed: e.to_string(),
-        }
-        .into()
-    })
 }

@@ -28,8 +28,9 @@ pub use events::{Observer, Progress, Silent};
 pub use fit::{Data, Ended, FitOptions, Outcome, check, check_weights, fit};
 pub use optimizer::Optimizer;
 pub use recipe::{
-    DataSection, EmaSection, From, LimitSection, ModelSection, OptimSection, OptimizerName, Phase,
-    PhaseLoss, PrecisionName, Recipe, RecipeError, ScheduleName, SplitSection,
+    DataSection, EmaSection, From, HarmoniseSection, LimitSection, ModelSection, OptimSection,
+    OptimizerName, Phase, PhaseLoss, PrecisionName, Recipe, RecipeError, ScheduleName,
+    SplitSection,
 };
 pub use run_folder::RunFolder;
 pub use schedule::Schedule;

@@ -7,6 +7,7 @@ mod model;
 mod overrides;
 mod phase;
 mod sections;
+mod supply;
 
 use scant_nn::{Device, ModelConfig, ModelError, on_cpu};
 use serde::{Deserialize, Serialize};
@@ -15,9 +16,10 @@ use thiserror::Error;
 pub use model::ModelSection;
 pub use phase::{From, Phase, PhaseLoss};
 pub use sections::{
-    DataSection, EmaSection, LimitSection, OptimSection, OptimizerName, PrecisionName,
-    ScheduleName, SplitSection,
+    DataSection, EmaSection, HarmoniseSection, LimitSection, OptimSection, OptimizerName,
+    PrecisionName, ScheduleName, SplitSection,
 };
+pub(crate) use supply::Supply;
 
 /// What can be wrong with a recipe.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -169,6 +171,7 @@ impl Recipe {
         }
         for (i, phase) in self.phase.iter().enumerate() {
             phase.validate(i)?;
+            self.validate_supply(i)?;
             if self.phase[..i].iter().any(|p| p.name == phase.name) {
                 let value = format!("\"{}\"", phase.name);
                 return Err(RecipeError::value("phase.name", value, "names must differ"));

@@ -123,7 +123,10 @@ impl RepeatedStep {
         }
         let alpha = first_alphas(&loss, &taps).into_iter().map(|(k, v)| (k, v.alpha)).collect();
         let count = recipe.data.batch * depth.unwrap_or(1);
-        let batch = generated(count, recipe.data.channels, plane, classes, recipe.seed);
+        let mut batch = generated(count, recipe.data.channels, plane, classes, recipe.seed);
+        // As the stream of two roles orders them.
+        let novel = recipe.supply(0).novel_per_batch * depth.unwrap_or(1);
+        batch.roles[count - novel..].fill(Role::Novel);
         Ok(Self {
             precision: recipe.precision.into(),
             model,

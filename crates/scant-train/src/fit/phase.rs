@@ -18,7 +18,8 @@ const INERT_SHARE: f64 = 1e-3;
 
 impl Run<'_> {
     /// Resets what starts anew in each phase.
-    pub(super) fn begin_phase(&mut self, index: usize) {
+    pub(super) fn begin_phase(&mut self, index: usize) -> Result<(), TrainError> {
+        self.draw_for(index)?;
         let phase = &self.recipe.phase[index];
         let optim = &self.recipe.optim;
         let steps = self.stream.batches_per_epoch().div_ceil(optim.accumulate) * phase.epochs;
@@ -35,7 +36,9 @@ impl Run<'_> {
         state.alpha = first_alphas(&phase.loss, &self.config.tap_names());
         state.alpha_active = state.alpha.values().any(|a| a.alpha > 0.0);
         self.optimizer = Optimizer::new(self.recipe.optim);
+        self.count_images();
         self.warn_before_phase();
+        Ok(())
     }
 
     /// Epochs of all earlier phases, as planned: the stream of an epoch is its number in the recipe,
@@ -56,7 +59,7 @@ impl Run<'_> {
         }
     }
 
-    fn warn(&mut self, message: String) {
+    pub(super) fn warn(&mut self, message: String) {
         self.observer.warning(&message);
         self.state.warnings.push(message);
     }
@@ -129,7 +132,7 @@ impl Run<'_> {
             From::Scratch => self.config.init(&device, self.recipe.seed)?,
         };
         self.ema = self.recipe.ema.map(|e| Ema::new(e.decay));
-        self.begin_phase(index + 1);
+        self.begin_phase(index + 1)?;
         self.checkpoint()
     }
 

@@ -7,7 +7,8 @@ use std::time::Instant;
 use scant_core::{PhaseRecord, RunRecord};
 use scant_nn::{Model, weights};
 
-use super::{Data, FitOptions, Run, check, stream};
+use super::supply::{preprocess, stream};
+use super::{Data, FitOptions, Run, check};
 use crate::TrainError;
 use crate::average::Ema;
 use crate::checkpoint::{Checkpoint, State};
@@ -38,7 +39,8 @@ impl<'a> Run<'a> {
         if let Some(path) = recipe.model.weights().filter(|_| !continues) {
             model = take_over(model, path, observer)?;
         }
-        let stream = stream(recipe, data)?;
+        let (preprocess, fitted) = preprocess(recipe, data)?;
+        let stream = stream(recipe, data, 0, &preprocess)?;
         let state = State {
             fingerprint: fingerprint(recipe),
             phase: 0,
@@ -70,7 +72,9 @@ impl<'a> Run<'a> {
             provenance: options.provenance.clone(),
             device,
             config,
+            preprocess,
             stream,
+            supply: recipe.supply(0),
             validation,
             model,
             optimizer: Optimizer::new(recipe.optim),
@@ -82,7 +86,10 @@ impl<'a> Run<'a> {
         if continues {
             run.restore()?;
         } else {
-            run.begin_phase(0);
+            if let Some(fitted) = &fitted {
+                run.tell_fitted(fitted);
+            }
+            run.begin_phase(0)?;
         }
         Ok(run)
     }
@@ -100,6 +107,7 @@ impl<'a> Run<'a> {
         self.model = weights::import(self.config.zeros(&device)?, &checkpoint.model)
             .map_err(|source| TrainError::Weights { path, source })?;
         self.state = checkpoint.state;
+        self.draw_for(self.state.phase)?;
         self.optimizer = Optimizer::restore(
             self.recipe.optim,
             self.state.optimizer_updates,
@@ -160,6 +168,7 @@ fn take_over(model: Model, path: &Path, observer: &mut dyn Observer) -> Result<M
 fn empty_phase(name: &str) -> PhaseRecord {
     PhaseRecord {
         name: name.to_owned(),
+        images: BTreeMap::new(),
         epochs: Vec::new(),
         best_epoch: None,
         best_val_dice: None,
