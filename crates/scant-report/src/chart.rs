@@ -2,8 +2,10 @@
 //!
 //! Colours are CSS classes (`c0`..`c7`), so that one drawing serves light, dark and print.
 
+pub(crate) mod arrows;
 pub(crate) mod curve;
 pub(crate) mod forest;
+pub(crate) mod histogram;
 pub(crate) mod lines;
 pub(crate) mod scatter;
 pub(crate) mod strip;
