@@ -116,31 +116,29 @@ pub(crate) fn weights(title: &str, runs: &[(u64, &RunRecord, &Evaluation)]) -> O
     }
     let present: BTreeSet<&str> = taps.keys().map(String::as_str).collect();
     let order = tap_order(runs.first()?.1, &present);
-    let mut points = Vec::new();
+    let (mut points, mut means) = (Vec::new(), Vec::new());
     for tap in &order {
         let found = &taps[tap];
-        if found.len() > 1 {
-            points.extend(found.iter().map(|&(seed, x, y)| Point {
-                x,
-                y,
-                series: 1,
-                name: format!(
-                    "{tap}, seed {seed}: α {}, L_fd {}",
-                    numbers::fixed(x, 3),
-                    numbers::fixed(y, 2)
-                ),
-                label: String::new(),
-            }));
-        }
-        let (x, y) = (mean(found.iter().map(|f| f.1))?, mean(found.iter().map(|f| f.2))?);
-        points.push(Point {
+        let point = |who: String, x: f64, y: f64, series: usize, label: String| Point {
             x,
             y,
-            series: 0,
-            name: format!("{tap}: α {}, L_fd {}", numbers::fixed(x, 3), numbers::fixed(y, 2)),
-            label: tap.clone(),
-        });
+            series,
+            name: format!("{who}: α {}, L_fd {}", numbers::fixed(x, 3), numbers::fixed(y, 2)),
+            label,
+        };
+        if found.len() > 1 {
+            let each = found.iter();
+            points.extend(
+                each.map(|&(seed, x, y)| {
+                    point(format!("{tap}, seed {seed}"), x, y, 1, String::new())
+                }),
+            );
+        }
+        let (x, y) = (mean(found.iter().map(|f| f.1))?, mean(found.iter().map(|f| f.2))?);
+        means.push(point(tap.clone(), x, y, 0, tap.clone()));
     }
+    // Means last, so that no seed hides them.
+    points.extend(means);
     let series = if points.len() > order.len() {
         vec!["mean over seeds".to_string(), "a seed".into()]
     } else {

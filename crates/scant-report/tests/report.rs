@@ -92,6 +92,13 @@ fn two_runs_are_paired() {
     assert!(html.contains("the quarter of the cases plain is worst at"));
     assert!(html.contains("the quarter of the cases plain is best at"));
     assert!(html.contains("Dice of every paired case"));
+    for title in ["Dice before and after", "L_fd before and after", "Movement of every case"] {
+        assert!(html.contains(&format!("<figcaption><b>{title}</b>")), "{title}");
+    }
+    // Six cases of the first gallery: image, truth and both predictions, with boxes around errors.
+    assert_eq!(html.matches("<figcaption>better: Dice 0.").count(), 6);
+    assert!(html.contains("class=\"over miss\"") && html.contains("class=\"over alarm\""));
+    assert!(!html.contains("<b>missing</b>"));
     assert!(html.contains("id=\"r1\"") && html.contains("id=\"r2\""));
     // Nothing but the page is left behind.
     assert_eq!(fs::read_dir(out.parent().unwrap()).unwrap().count(), 1);

@@ -53,7 +53,8 @@ fn the_whole_study_is_told() {
         "Does adding images of clinic-b help on clinic-a",
         "Judged by test cases of the base sources",
         "150 of 150 runs are in these numbers",
-        "fd-exch beats plain at fraction 1 by 0.",
+        "fd-exch beats plain in Dice at fraction 1&#x2f;8 by 0.0",
+        "deep-supervision are not distinguishable from plain at any point",
         "No method is distinguishable from plain at fraction 0",
         "corrected for that number (Holm)",
         "Over the whole curve, fd-exch lies above plain",
@@ -114,7 +115,7 @@ fn numbers_by_hand() {
     assert_eq!(csv_row(&csv, "plain,dice")["difference"], "");
     let text = study_text(&loaded);
     assert!(
-        text.contains("better beats plain at the one setting by 0.020 [0.020, 0.020] in Dice"),
+        text.contains("better beats plain in Dice at the one setting by 0.020 [0.020, 0.020]"),
         "{text}"
     );
     assert!(text.lines().all(|l| l.chars().count() <= 100), "{text}");
@@ -148,7 +149,8 @@ fn noise_is_a_ratio_of_losses() {
     let html = render_study(&load_study(folder.path()).unwrap()).unwrap();
     // It loses 0.8 - 4 * 0.03 = 0.68 times sigma in every case, the reference 0.8 times.
     assert!(html.contains(
-        "At noise 0.2, sturdy loses 0.85 [0.85, 0.85] times as much Dice to noise as plain."
+        "Of the Dice that plain loses to noise, sturdy loses 0.85 [0.85, 0.85] times at noise 0.1 and \
+         0.85 [0.85, 0.85] times at noise 0.2."
     ));
     assert!(html.contains("Dice over noise") && html.contains("Loss of Dice to noise"));
 }

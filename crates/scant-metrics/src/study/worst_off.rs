@@ -48,7 +48,7 @@ pub fn worst_off_difference(
     let same = lowest(&pairs.reference)?;
     let thresholds: Vec<f64> = same
         .iter()
-        .filter_map(|(seed, ids)| Some(pairs.reference[seed].get(ids.last()?).copied()?))
+        .filter_map(|(seed, ids)| pairs.reference[seed].get(ids.last()?).copied())
         .collect();
     let others = lowest(&elsewhere(reference, &pairs, metric))?;
     let finish = |chosen| pairs.only(chosen).finish(metric, options);

@@ -31,8 +31,6 @@ pub(super) fn render(study: &LoadedStudy, f: &Findings<'_>) -> Result<String, Re
             record.runs.len()
         ));
     }
-    let all = tables::all(f);
-    let (main, more) = all.split_at(all.len().min(2));
     let definitions: Vec<Definition> = words::methods(f)
         .into_iter()
         .map(|(term, text)| Definition { term: term.into(), text })
@@ -54,8 +52,9 @@ pub(super) fn render(study: &LoadedStudy, f: &Findings<'_>) -> Result<String, Re
             warnings,
             troubles,
             charts => charts::all(study, f),
-            main => main,
-            more => more,
+            main => tables::main(f),
+            more => tables::further(f),
+            beside => tables::beside(f),
             analyses => analyses(f),
             definitions,
             policies => f.policies.clone(),
