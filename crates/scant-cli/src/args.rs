@@ -49,7 +49,7 @@ pub(crate) enum Command {
     Predict(PredictArgs),
     /// Paired statistics between runs; the first is the baseline
     Compare(CompareArgs),
-    /// Write the HTML report of one or more runs
+    /// Write the HTML report of one or more runs, or of a study
     Report(ReportArgs),
     /// Seconds, arithmetic and memory of a network on this machine
     #[command(subcommand)]
@@ -268,7 +268,7 @@ pub(crate) struct CompareArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// Run folders
+    /// Run folders, or one study folder
     #[arg(required = true)]
     pub(crate) runs: Vec<PathBuf>,
     /// The file to write [default: report.html in the first run]
