@@ -3,6 +3,7 @@
 mod phase;
 mod start;
 mod supply;
+mod taken;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ use crate::recipe::{Recipe, Supply};
 use crate::run_folder::RunFolder;
 use crate::step::{apply, differentiate};
 
+pub use taken::{Surroundings, check_phases};
+
 /// What is trained on and validated on.
 #[derive(Clone)]
 pub struct Data {
@@ -48,6 +51,8 @@ pub struct FitOptions<'a> {
     pub device: Device,
     /// Continue from the last checkpoint.
     pub resume: bool,
+    /// Take the phases of this finished run over instead of training them; see [`check_phases`].
+    pub phases_from: Option<&'a RunFolder>,
     /// Set from outside to stop after the current batch.
     pub stop: &'a AtomicBool,
     /// Goes into the model file; phase, epoch and Dice are filled in.

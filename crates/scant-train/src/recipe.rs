@@ -3,8 +3,9 @@
 //! One phase list expresses every family of methods. Unknown keys are errors that name the nearest
 //! valid key. What a file leaves out is filled in, and the filled-in recipe is stored with the run.
 
+mod difference;
 mod model;
-mod overrides;
+pub(crate) mod overrides;
 mod phase;
 mod sections;
 mod supply;
@@ -13,6 +14,7 @@ use scant_nn::{Device, ModelConfig, ModelError, on_cpu};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use difference::Difference;
 pub use model::ModelSection;
 pub use phase::{From, Phase, PhaseLoss};
 pub use sections::{

@@ -119,24 +119,28 @@ impl Run<'_> {
             self.state.finished = true;
             return self.checkpoint();
         }
-        let next = self.recipe.phase[index + 1].from;
+        self.enter_phase(index + 1)
+    }
+
+    /// Starts a phase from what the one before it left.
+    pub(super) fn enter_phase(&mut self, index: usize) -> Result<(), TrainError> {
         let device = self.device.clone().autodiff();
-        self.model = match next {
+        self.model = match self.recipe.phase[index].from {
             // A new network even for `last`: running statistics are buffered inside a used one.
             From::Last => self.rebuild(&weights::export(&self.model))?,
             From::Best => {
-                let path = self.folder.best(index);
+                let path = self.folder.best(index - 1);
                 let (tensors, _) = scant_infer::load_tensors(&path)?;
                 self.rebuild(&tensors)?
             }
             From::Scratch => self.config.init(&device, self.recipe.seed)?,
         };
         self.ema = self.recipe.ema.map(|e| Ema::new(e.decay));
-        self.begin_phase(index + 1)?;
+        self.begin_phase(index)?;
         self.checkpoint()
     }
 
-    fn rebuild(&self, tensors: &Weights) -> Result<scant_nn::Model, TrainError> {
+    pub(super) fn rebuild(&self, tensors: &Weights) -> Result<scant_nn::Model, TrainError> {
         let device = self.device.clone().autodiff();
         weights::import(self.config.zeros(&device)?, tensors)
             .map_err(|source| TrainError::Weights { path: self.folder.last(), source })

@@ -85,6 +85,8 @@ impl<'a> Run<'a> {
         };
         if continues {
             run.restore()?;
+        } else if let Some(source) = options.phases_from {
+            run.take_phases(source)?;
         } else {
             if let Some(fitted) = &fitted {
                 run.tell_fitted(fitted);
@@ -165,7 +167,7 @@ fn take_over(model: Model, path: &Path, observer: &mut dyn Observer) -> Result<M
     Ok(model)
 }
 
-fn empty_phase(name: &str) -> PhaseRecord {
+pub(super) fn empty_phase(name: &str) -> PhaseRecord {
     PhaseRecord {
         name: name.to_owned(),
         images: BTreeMap::new(),
