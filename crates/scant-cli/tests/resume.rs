@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use scratch::{Scratch, safetensors};
 use serde_json::Value;
 
-/// Two phases with everything that has a memory: moments, moving average, alphas, a schedule,
-/// gathered gradients, and random augmentation. Ten batches an epoch make three steps of three and one
+/// Two phases with everything that has a memory: moments, moving average, alphas, heads beside the network,
+/// weights of sources, a schedule, gathered gradients, and random augmentation. Ten batches an epoch make three steps of three and one
 /// of one.
 const RECIPE: &str = r#"
 [model]
@@ -40,7 +40,14 @@ epochs = 8
 [[phase]]
 name = "discrepancy"
 epochs = 8
-loss = { dice = 1.0, bce = 1.0, feature_discrepancy = { form = "region-mean", alpha = "ascent" } }
+[phase.loss]
+dice = 1.0
+bce = 1.0
+feature_discrepancy = { form = "region-mean", alpha = "ascent" }
+deep_supervision = {}
+local_contrast = { regions = 9, region_size = 1 }
+pixel_contrast = { width = 8 }
+group_dro = { step = 0.05 }
 "#;
 
 const EPOCHS: usize = 16;
@@ -141,6 +148,12 @@ fn a_run_killed_again_and_again_ends_in_the_same_bits() {
     let alphas = scratch.json("whole/run/record.json")["phases"][1]["epochs"][7]["alpha"].clone();
     let moved = alphas.as_object().unwrap().values().any(|a| a.as_f64().unwrap() > 0.0);
     assert!(moved, "the discrepancy takes no part in this test: {alphas}");
+
+    let last = &scratch.json("whole/run/record.json")["phases"][1]["epochs"][7]["loss"];
+    for term in ["deep_supervision", "local_contrast", "pixel_contrast", "group_weight/site-1"] {
+        assert!(last[term].as_f64().is_some_and(|v| v > 0.0), "{term} takes no part: {last}");
+    }
+    assert_ne!(last["group_weight/site-1"], 0.5, "the weights of the sources stayed equal");
 
     // Before the first checkpoint; then a while (milliseconds) after so many epochs have been
     // logged: within phases, about the change of phase (8), and within the second.

@@ -8,6 +8,7 @@
 
 pub mod block;
 pub mod capture;
+pub mod heads;
 pub mod loss;
 pub mod model;
 mod output;

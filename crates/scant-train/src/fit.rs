@@ -1,6 +1,7 @@
 //! The training loop.
 
 mod phase;
+mod silent;
 mod start;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::time::Instant;
 use scant_core::{EpochRecord, LabelSpace, RunRecord, Sample};
 use scant_data::stream::{BatchStream, CaseSource, StreamConfig};
 use scant_infer::{ModelCard, PredictOptions, Predictor, Provenance, TileOptions};
+use scant_nn::heads::Heads;
 use scant_nn::weights::{self, Weights};
 use scant_nn::{Device, Model, ModelConfig};
 
@@ -19,7 +21,7 @@ use crate::average::Ema;
 use crate::checkpoint::{Checkpoint, State};
 use crate::evaluate::validation_dice;
 use crate::events::{Observer, Progress};
-use crate::objective::DeviceBatch;
+use crate::objective::{DeviceBatch, Lent, phase_heads};
 use crate::optimizer::{self, FlatGradients, Optimizer};
 use crate::recipe::Recipe;
 use crate::run_folder::RunFolder;
@@ -111,8 +113,28 @@ pub fn check(recipe: &Recipe, data: &Data, device: &Device) -> Result<(), TrainE
                 allowed: e.to_string(),
             })?;
         }
+        phase_heads(&phase.loss, &config, network_size(recipe))?;
+        let sources = images_by_source(data).len();
+        if phase.loss.group_dro.is_some() && sources < 2 {
+            let allowed = format!("needs at least 2 sources to train on, there is {sources}");
+            return Err(crate::RecipeError::value("loss.group_dro", "{ .. }", &allowed).into());
+        }
     }
     stream(recipe, data).map(drop)
+}
+
+/// Rows and columns of what the network sees; `None` where images keep their size.
+fn network_size(recipe: &Recipe) -> Option<[usize; 2]> {
+    recipe.data.patches.as_ref().map(|patches| patches.size).or(recipe.data.size)
+}
+
+/// Training images by the name of their source.
+fn images_by_source(data: &Data) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for case in 0..data.train.len() {
+        *counts.entry(data.train.id(case).source.clone()).or_default() += 1;
+    }
+    counts
 }
 
 /// Whether a new run finds the weights that its recipe says it starts from; a resumed one does not need
@@ -148,6 +170,8 @@ struct Run<'a> {
     /// Held in memory: they are read every epoch.
     validation: Vec<Sample>,
     model: Model,
+    /// Of the current phase.
+    heads: Heads,
     optimizer: Optimizer,
     ema: Option<Ema>,
     state: State,
@@ -210,8 +234,11 @@ impl Run<'_> {
             let place = self.state.step.wrapping_add((self.state.batch as u64) << 32);
             let draw = self.recipe.seed ^ place.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let precision = self.recipe.precision.into();
+            let progress = self.state.phase_step as f64 / self.steps_of(phase) as f64;
+            let lent = Lent { alpha, groups: self.state.groups.clone(), progress, draw };
+            let (model, heads) = (&self.model, &self.heads);
             let (loss, found) =
-                differentiate(precision, &self.model, &device_batch, &phase.loss, &alpha, draw);
+                differentiate(precision, model, heads, &device_batch, &phase.loss, &lent);
             let total = loss.terms["total"];
             let Some(found) = found else {
                 return Err(self.not_finite(total, &phase.name, &batch.ids));
@@ -236,6 +263,7 @@ impl Run<'_> {
                 gathered = 0;
             }
             self.move_alphas(phase, &loss.discrepancy);
+            self.state.groups = loss.groups;
             self.observer.batch(&Progress {
                 phase: &phase.name,
                 phase_index: (self.state.phase, self.recipe.phase.len()),
@@ -266,7 +294,8 @@ impl Run<'_> {
     fn update(&mut self, gradients: FlatGradients, gathered: usize) -> f64 {
         let clip = self.recipe.optim.clip_norm;
         let lr = self.state.schedule.lr(self.state.phase_step);
-        let norm = apply(&mut self.model, &mut self.optimizer, gradients, gathered, clip, lr);
+        let learned = (&mut self.model, &mut self.heads);
+        let norm = apply(learned, &mut self.optimizer, gradients, gathered, clip, lr);
         if norm.is_finite() {
             if let Some(ema) = &mut self.ema {
                 ema.update(&self.model);
@@ -421,6 +450,7 @@ impl Run<'_> {
         Checkpoint {
             state: self.state.clone(),
             model: weights::export(&self.model),
+            heads: self.heads.export(),
             optimizer: self.optimizer.export(),
             ema: self.ema.as_ref().map(Ema::export).unwrap_or_default(),
         }

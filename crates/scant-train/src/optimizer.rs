@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use scant_nn::Model;
+use scant_nn::heads::Heads;
 use scant_nn::weights::{HostTensor, Weights};
 
 use crate::recipe::{OptimSection, OptimizerName};
@@ -43,11 +44,19 @@ impl Optimizer {
         self.updates
     }
 
-    /// Moves every parameter that has a gradient.
+    /// Moves every parameter of the network and the heads beside it that has a gradient.
     #[must_use]
-    pub(crate) fn step(&mut self, model: Model, gradients: &FlatGradients, lr: f64) -> Model {
+    pub(crate) fn step(
+        &mut self,
+        model: Model,
+        heads: Heads,
+        gradients: &FlatGradients,
+        lr: f64,
+    ) -> (Model, Heads) {
         self.updates += 1;
-        model.map(&mut Update { optimizer: self, gradients, lr, path: Vec::new() })
+        let mut update = Update { optimizer: self, gradients, lr, path: Vec::new() };
+        let model = model.map(&mut update);
+        (model, heads.map(&mut update))
     }
 
     /// The change of one flattened parameter.
@@ -161,9 +170,10 @@ impl ModuleMapper for Update<'_> {
     }
 }
 
-/// Collects the gradient of every parameter of a model.
+/// Collects the gradient of every parameter of a network and of the heads beside it. Paths of the one
+/// begin with its architecture, those of the others with `heads`.
 #[must_use]
-pub(crate) fn collect(model: &Model, gradients: &Gradients) -> FlatGradients {
+pub(crate) fn collect(model: &Model, heads: &Heads, gradients: &Gradients) -> FlatGradients {
     struct Collect<'a> {
         gradients: &'a Gradients,
         path: Vec<String>,
@@ -185,6 +195,7 @@ pub(crate) fn collect(model: &Model, gradients: &Gradients) -> FlatGradients {
     }
     let mut visitor = Collect { gradients, path: Vec::new(), found: BTreeMap::new() };
     model.visit(&mut visitor);
+    heads.visit(&mut visitor);
     visitor.found
 }
 
@@ -220,6 +231,7 @@ pub(crate) fn norm(gradients: &FlatGradients) -> f64 {
 #[cfg(test)]
 mod tests {
     use scant_nn::ModelConfig;
+    use scant_nn::heads::{HeadConfig, HeadKind};
     use scant_nn::model::UNetConfig;
     use scant_nn::weights;
 
@@ -290,16 +302,31 @@ mod tests {
         let x = Tensor::<4>::ones([2, 1, 4, 4], &device);
         let mut model = config.init(&device, 3).unwrap();
         let mut a = Optimizer::new(OptimSection::default());
-        let gradients = |m: &Model| collect(m, &m.forward(x.clone()).logits.sum().backward());
+        let kind = HeadKind::Projection { hidden: 3, output: 2 };
+        let head = HeadConfig { name: "h".into(), tap: "dec1".into(), input: 2, kind };
+        let mut heads = Heads::init(&[head], &device, 3);
+        let before = heads.export();
+        let gradients = |m: &Model, heads: &Heads| {
+            let output = m.forward(x.clone());
+            let features = output.taps.last().unwrap().features.clone();
+            let side = heads.get("h").unwrap().forward(features);
+            let total = output.logits.sum() + (side.clone() * side).sum();
+            collect(m, heads, &total.backward())
+        };
         for _ in 0..2 {
-            let g = gradients(&model);
-            model = a.step(model, &g, 0.01);
+            let g = gradients(&model, &heads);
+            (model, heads) = a.step(model, heads, &g, 0.01);
+        }
+        let moved = heads.export();
+        for (name, tensor) in &moved {
+            assert_ne!(tensor, &before[name], "{name} stayed where it was");
         }
         let mut b =
             Optimizer::restore(OptimSection::default(), a.updates(), &a.export(), &Device::flex());
-        let g = gradients(&model);
-        let one = weights::export(&a.step(model.clone(), &g, 0.01));
-        let two = weights::export(&b.step(model, &g, 0.01));
-        assert_eq!(one, two);
+        let g = gradients(&model, &heads);
+        let (model_a, heads_a) = a.step(model.clone(), heads.clone(), &g, 0.01);
+        let (model_b, heads_b) = b.step(model, heads, &g, 0.01);
+        assert_eq!(weights::export(&model_a), weights::export(&model_b));
+        assert_eq!(heads_a.export(), heads_b.export());
     }
 }

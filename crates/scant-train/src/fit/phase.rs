@@ -2,26 +2,29 @@
 
 use std::collections::BTreeMap;
 
+use scant_nn::heads::{HeadConfig, Heads};
 use scant_nn::loss::alpha::AlphaProgress;
+use scant_nn::loss::group_dro::Groups;
 use scant_nn::weights::{self, Weights};
 
-use super::Run;
+use super::{Run, images_by_source, network_size};
 use crate::TrainError;
 use crate::average::Ema;
+use crate::objective::phase_heads;
 use crate::optimizer::Optimizer;
 use crate::recipe::{From, Phase};
 use crate::schedule::Schedule;
 use crate::step::first_alphas;
 
 /// A term below this share of the loss at the end of its phase is called inert.
-const INERT_SHARE: f64 = 1e-3;
+pub(super) const INERT_SHARE: f64 = 1e-3;
 
 impl Run<'_> {
     /// Resets what starts anew in each phase.
     pub(super) fn begin_phase(&mut self, index: usize) {
         let phase = &self.recipe.phase[index];
         let optim = &self.recipe.optim;
-        let steps = self.stream.batches_per_epoch().div_ceil(optim.accumulate) * phase.epochs;
+        let steps = self.steps_of(phase);
         let schedule = phase.schedule.unwrap_or(optim.schedule);
         let lr = phase.lr.unwrap_or(optim.lr);
         let state = &mut self.state;
@@ -31,11 +34,30 @@ impl Run<'_> {
         state.phase_step = 0;
         state.waited = 0;
         state.alpha_active = false;
-        state.schedule = Schedule::new(schedule, lr, steps as u64, optim);
+        state.schedule = Schedule::new(schedule, lr, steps, optim);
         state.alpha = first_alphas(&phase.loss, &self.config.tap_names());
         state.alpha_active = state.alpha.values().any(|a| a.alpha > 0.0);
+        state.groups = match phase.loss.group_dro {
+            None => Groups::default(),
+            Some(_) => Groups::equal(images_by_source(self.data)),
+        };
+        let device = self.device.clone().autodiff();
+        self.heads = Heads::init(&self.heads_of(index), &device, self.recipe.seed);
         self.optimizer = Optimizer::new(self.recipe.optim);
         self.warn_before_phase();
+    }
+
+    /// Optimiser steps of a phase that nothing cuts short.
+    pub(super) fn steps_of(&self, phase: &Phase) -> u64 {
+        let per_epoch = self.stream.batches_per_epoch().div_ceil(self.recipe.optim.accumulate);
+        (per_epoch * phase.epochs) as u64
+    }
+
+    /// The heads beside the network in a phase.
+    pub(super) fn heads_of(&self, index: usize) -> Vec<HeadConfig> {
+        let loss = &self.recipe.phase[index].loss;
+        phase_heads(loss, &self.config, network_size(self.recipe))
+            .expect("heads are checked at the start")
     }
 
     /// Epochs of all earlier phases, as planned: the stream of an epoch is its number in the recipe,
@@ -104,6 +126,9 @@ impl Run<'_> {
         if phase.loss.feature_discrepancy.is_some()
             && let Some(message) = self.inertia(&phase.name)
         {
+            self.warn(message);
+        }
+        for message in self.silent_terms(&phase) {
             self.warn(message);
         }
         if self.state.phases[index].best_epoch.is_none() {

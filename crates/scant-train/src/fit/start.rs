@@ -5,6 +5,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use scant_core::{PhaseRecord, RunRecord};
+use scant_nn::heads::Heads;
+use scant_nn::loss::group_dro::Groups;
 use scant_nn::{Model, weights};
 
 use super::{Data, FitOptions, Run, check, stream};
@@ -47,6 +49,7 @@ impl<'a> Run<'a> {
             step: 0,
             phase_step: 0,
             alpha: BTreeMap::new(),
+            groups: Groups::default(),
             schedule: Schedule::new(recipe.optim.schedule, recipe.optim.lr, 1, &recipe.optim),
             means: Means::default(),
             waited: 0,
@@ -73,6 +76,7 @@ impl<'a> Run<'a> {
             stream,
             validation,
             model,
+            heads: Heads::none(),
             optimizer: Optimizer::new(recipe.optim),
             ema: recipe.ema.map(|e| Ema::new(e.decay)),
             state,
@@ -98,8 +102,11 @@ impl<'a> Run<'a> {
         }
         let device = self.device.clone().autodiff();
         self.model = weights::import(self.config.zeros(&device)?, &checkpoint.model)
-            .map_err(|source| TrainError::Weights { path, source })?;
+            .map_err(|source| TrainError::Weights { path: path.clone(), source })?;
         self.state = checkpoint.state;
+        self.heads = Heads::zeros(&self.heads_of(self.state.phase), &device)
+            .import(&checkpoint.heads)
+            .map_err(|source| TrainError::Weights { path, source })?;
         self.optimizer = Optimizer::restore(
             self.recipe.optim,
             self.state.optimizer_updates,
