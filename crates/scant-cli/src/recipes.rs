@@ -30,6 +30,7 @@ pub(crate) const ALL: &[BuiltIn] = built_in![
     "pooling/local-contrast-pretrain",
     "pooling/pixel-contrast",
     "pooling/plain",
+    "pooling/source-norm",
     "supervised/attention-unet",
     "supervised/cmu-net",
     "supervised/nnunet",

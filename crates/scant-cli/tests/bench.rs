@@ -165,12 +165,16 @@ fn terms_with_heads_of_their_own_are_measured() {
     let refused = |loss: &str, words: &[&str]| {
         scratch.run(&format!("bench step {TINY} --loss {loss}")).refused(USAGE, words);
     };
-    refused("{dice=1.0,local_contrast={}}", &["local_contrast.tap", "8 x 8"]);
+    refused(
+        "{dice=1.0,local_contrast={tap=\"bottleneck\"}}",
+        &["local_contrast.tap", "8 x 8", "4 x 6"],
+    );
     refused("{dice=1.0,pixel_contrast={strid=2}}", &["strid", "did you mean `stride`"]);
     refused("{dice=", &["--loss"]);
-    let line = "bench step --model nnunet --set features=[2,4] --set kernels=[[3,3],[3,3]] \
-                --set strides=[[1,1],[2,2]] --set encoder_blocks=[1,1] --set decoder_blocks=[1] \
-                --channels 1 --size 16x24 --loss {dice=1.0,deep_supervision={}}";
+    let line = "bench step --model nnunet --set features=[2,4,4] --set kernels=[[3,3],[3,3],[3,3]] \
+                --set strides=[[1,1],[2,2],[2,2]] --set encoder_blocks=[1,1,1] \
+                --set decoder_blocks=[1,1] --channels 1 --size 16x24 \
+                --loss {dice=1.0,deep_supervision={}}";
     scratch.run(line).refused(USAGE, &["nnunet has deep supervision of its own"]);
 }
 

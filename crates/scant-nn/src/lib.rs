@@ -13,6 +13,7 @@ pub mod loss;
 pub mod model;
 mod output;
 mod resample;
+pub mod source_norm;
 pub mod weights;
 
 pub use burn::tensor::Device;

@@ -1,6 +1,6 @@
 //! Everything a run is in the middle of, in one file.
 //!
-//! `last.safetensors` holds the network, the heads beside it, the optimiser, the moving average and, as JSON metadata,
+//! `last.safetensors` holds the network, what stands beside it, the optimiser, the moving average and, as JSON metadata,
 //! the position and every number that has been logged. Streams and augmentation are pure functions
 //! of (seed, epoch, case), so no random state needs keeping.
 
@@ -62,6 +62,8 @@ pub(crate) struct Checkpoint {
     pub(crate) state: State,
     pub(crate) model: Weights,
     pub(crate) heads: Weights,
+    /// Of other sources than the home one.
+    pub(crate) norms: Weights,
     pub(crate) optimizer: Weights,
     pub(crate) ema: Weights,
 }
@@ -72,6 +74,7 @@ impl Checkpoint {
         for (prefix, tensors) in [
             ("model", &self.model),
             ("heads", &self.heads),
+            ("norms", &self.norms),
             ("optimizer", &self.optimizer),
             ("ema", &self.ema),
         ] {
@@ -96,6 +99,7 @@ impl Checkpoint {
             state,
             model: part("model"),
             heads: part("heads"),
+            norms: part("norms"),
             optimizer: part("optimizer"),
             ema: part("ema"),
         })

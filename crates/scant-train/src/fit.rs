@@ -2,6 +2,7 @@
 
 mod phase;
 mod silent;
+mod sources;
 mod start;
 
 use std::collections::BTreeMap;
@@ -11,17 +12,16 @@ use std::time::Instant;
 
 use scant_core::{EpochRecord, LabelSpace, RunRecord, Sample};
 use scant_data::stream::{BatchStream, CaseSource, StreamConfig};
-use scant_infer::{ModelCard, PredictOptions, Predictor, Provenance, TileOptions};
-use scant_nn::heads::Heads;
+use scant_infer::{ModelCard, PredictOptions, Predictor, Provenance, SOURCE_NORMS, TileOptions};
 use scant_nn::weights::{self, Weights};
-use scant_nn::{Device, Model, ModelConfig};
+use scant_nn::{Device, Model, ModelConfig, source_norm};
 
 use crate::TrainError;
 use crate::average::Ema;
 use crate::checkpoint::{Checkpoint, State};
 use crate::evaluate::validation_dice;
 use crate::events::{Observer, Progress};
-use crate::objective::{DeviceBatch, Lent, phase_heads};
+use crate::objective::{DeviceBatch, Learners, Lent, phase_heads};
 use crate::optimizer::{self, FlatGradients, Optimizer};
 use crate::recipe::Recipe;
 use crate::run_folder::RunFolder;
@@ -105,6 +105,7 @@ pub fn check(recipe: &Recipe, data: &Data, device: &Device) -> Result<(), TrainE
         let allowed = "training reads images, this network takes volumes";
         return Err(crate::RecipeError::value("model.name", name, allowed).into());
     }
+    crate::recipe::check_source_norm(recipe, &config)?;
     for phase in &recipe.phase {
         if let Some(fd) = &phase.loss.feature_discrepancy {
             fd.layers.select(&config.tap_names()).map_err(|e| crate::RecipeError::Value {
@@ -169,9 +170,9 @@ struct Run<'a> {
     stream: BatchStream,
     /// Held in memory: they are read every epoch.
     validation: Vec<Sample>,
-    model: Model,
-    /// Of the current phase.
-    heads: Heads,
+    learners: Learners,
+    /// Sources with norms of their own.
+    away: Vec<String>,
     optimizer: Optimizer,
     ema: Option<Ema>,
     state: State,
@@ -236,9 +237,8 @@ impl Run<'_> {
             let precision = self.recipe.precision.into();
             let progress = self.state.phase_step as f64 / self.steps_of(phase) as f64;
             let lent = Lent { alpha, groups: self.state.groups.clone(), progress, draw };
-            let (model, heads) = (&self.model, &self.heads);
             let (loss, found) =
-                differentiate(precision, model, heads, &device_batch, &phase.loss, &lent);
+                differentiate(precision, &self.learners, &device_batch, &phase.loss, &lent);
             let total = loss.terms["total"];
             let Some(found) = found else {
                 return Err(self.not_finite(total, &phase.name, &batch.ids));
@@ -294,11 +294,11 @@ impl Run<'_> {
     fn update(&mut self, gradients: FlatGradients, gathered: usize) -> f64 {
         let clip = self.recipe.optim.clip_norm;
         let lr = self.state.schedule.lr(self.state.phase_step);
-        let learned = (&mut self.model, &mut self.heads);
-        let norm = apply(learned, &mut self.optimizer, gradients, gathered, clip, lr);
+        let optimizer = &mut self.optimizer;
+        let norm = apply(&mut self.learners, optimizer, gradients, gathered, clip, lr);
         if norm.is_finite() {
             if let Some(ema) = &mut self.ema {
-                ema.update(&self.model);
+                ema.update(&self.learners.model);
             }
             self.state.step += 1;
             self.state.phase_step += 1;
@@ -358,9 +358,9 @@ impl Run<'_> {
 
     /// Weights that validation and the model file see: the moving average where there is one.
     fn evaluated_weights(&self) -> Weights {
-        let weights = weights::export(&self.model);
+        let weights = weights::export(&self.learners.model);
         match &self.ema {
-            Some(ema) if ema.updates() > 0 => ema.applied(&self.model, weights),
+            Some(ema) if ema.updates() > 0 => ema.applied(&self.learners.model, weights),
             _ => weights,
         }
     }
@@ -381,13 +381,18 @@ impl Run<'_> {
         if let (None, Some(patches)) = (self.recipe.data.size, &self.recipe.data.patches) {
             options.tile = TileOptions { size: patches.size, overlap: 0.5 };
         }
-        Ok(Predictor::new(
+        let mut predictor = Predictor::new(
             weights::set_training(model, false),
             self.recipe.data.preprocess(),
             self.data.classes.clone(),
             options,
             self.device.clone(),
-        ))
+        );
+        for (source, weights) in source_norm::by_source(weights, &self.norms()) {
+            let model = weights::set_training(self.fresh(&weights)?, false);
+            predictor = predictor.with_source(source, model);
+        }
+        Ok(predictor)
     }
 
     /// A new network on the plain device with the given weights.
@@ -418,7 +423,15 @@ impl Run<'_> {
     }
 
     fn write_weights(&self, path: &std::path::Path, weights: &Weights) -> Result<(), TrainError> {
-        Ok(scant_infer::save(path, &self.card(self.state.phase), weights)?)
+        let mut all = weights.clone();
+        let named = |(name, tensor)| (format!("{SOURCE_NORMS}{name}"), tensor);
+        all.extend(self.norms().into_iter().map(named));
+        Ok(scant_infer::save(path, &self.card(self.state.phase), &all)?)
+    }
+
+    /// Norms of other sources than the home one, by `SOURCE/NAME`.
+    fn norms(&self) -> Weights {
+        self.learners.norms.export(&self.learners.model)
     }
 
     fn asked_to_stop(&mut self) -> Option<Stop> {
@@ -449,8 +462,9 @@ impl Run<'_> {
         self.state.ema_updates = self.ema.as_ref().map_or(0, Ema::updates);
         Checkpoint {
             state: self.state.clone(),
-            model: weights::export(&self.model),
-            heads: self.heads.export(),
+            model: weights::export(&self.learners.model),
+            heads: self.learners.heads.export(),
+            norms: self.norms(),
             optimizer: self.optimizer.export(),
             ema: self.ema.as_ref().map(Ema::export).unwrap_or_default(),
         }

@@ -17,6 +17,7 @@ use scant_data::stream::Batch;
 use scant_nn::heads::Heads;
 use scant_nn::loss::Target;
 use scant_nn::loss::group_dro::Groups;
+use scant_nn::source_norm::SourceNorms;
 use scant_nn::{Model, SegOutput};
 
 pub(crate) use discrepancy::discrepancy_per_tap;
@@ -126,10 +127,26 @@ pub(crate) struct Objective {
     pub(crate) groups: Groups,
 }
 
-/// Forward pass and loss; `heads` are those of [`phase_heads`].
+/// Everything that learns.
+#[derive(Debug, Clone)]
+pub(crate) struct Learners {
+    pub(crate) model: Model,
+    /// Beside the network for the current phase.
+    pub(crate) heads: Heads,
+    /// Of every source but the home one.
+    pub(crate) norms: SourceNorms,
+}
+
+impl Learners {
+    /// The network on images of these sources.
+    fn forward(&self, images: Tensor<4>, sources: &[String]) -> SegOutput {
+        self.norms.forward(&self.model, images, sources)
+    }
+}
+
+/// Forward pass and loss; the heads are those of [`phase_heads`].
 pub(crate) fn objective(
-    model: &Model,
-    heads: &Heads,
+    learners: &Learners,
     batch: &DeviceBatch,
     loss: &PhaseLoss,
     lent: &Lent,
@@ -137,32 +154,32 @@ pub(crate) fn objective(
     let mut sum = Sum::new(lent.groups.clone());
     let plain = loss.shows_images();
     if plain {
-        add_plain_pass(&mut sum, model, heads, batch, loss, lent);
+        add_plain_pass(&mut sum, learners, batch, loss, lent);
     }
     if let (Some(config), Pixels::Images(images)) = (&loss.local_contrast, &batch.pixels) {
-        let draw = lent.draw;
-        let term = local_contrast::contrast_of_copies(model, heads, images, config, draw, plain);
+        let (sources, draw) = (&batch.sources, lent.draw);
+        let term =
+            local_contrast::contrast_of_copies(learners, images, sources, config, draw, plain);
         sum.add("local_contrast", term, config.weight);
     }
-    sum.close(&scant_nn::weights::device(model))
+    sum.close(&scant_nn::weights::device(&learners.model))
 }
 
 /// Every term of the images as they are.
 fn add_plain_pass(
     sum: &mut Sum,
-    model: &Model,
-    heads: &Heads,
+    learners: &Learners,
     batch: &DeviceBatch,
     loss: &PhaseLoss,
     lent: &Lent,
 ) {
     let (scores, output) = match &batch.pixels {
         Pixels::Images(images) => {
-            let output = model.forward(images.clone());
+            let output = learners.forward(images.clone(), &batch.sources);
             (Scores::of(&output), Some(output))
         }
         Pixels::Volumes(volumes) => {
-            let logits = model.forward_volume(volumes.clone()).logits;
+            let logits = learners.model.forward_volume(volumes.clone()).logits;
             let [b, k, d, h, w] = logits.dims();
             (Scores::plain(logits.reshape([b, k, d * h, w])), None)
         }
@@ -184,13 +201,20 @@ fn add_plain_pass(
     let Some(output) = output else { return };
     if let Some(aux) = &loss.deep_supervision {
         let (target, progress) = (&batch.target, lent.progress);
-        let term =
-            deep_supervision::deep_supervision(&output, heads, target, &config, aux, progress);
+        let term = deep_supervision::deep_supervision(
+            &output,
+            &learners.heads,
+            target,
+            &config,
+            aux,
+            progress,
+        );
         sum.add("deep_supervision", term, 1.0);
     }
     if let Some(pixels) = &loss.pixel_contrast {
         let drawn = &batch.drawn;
-        match pixel_contrast::contrast_of_pixels(&output, heads, drawn, pixels, lent.draw) {
+        match pixel_contrast::contrast_of_pixels(&output, &learners.heads, drawn, pixels, lent.draw)
+        {
             Some(term) => sum.add("pixel_contrast", term, pixels.weight),
             None => sum.nothing("pixel_contrast"),
         }

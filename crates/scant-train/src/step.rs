@@ -11,10 +11,11 @@ use scant_data::stream::Batch;
 use scant_nn::heads::Heads;
 use scant_nn::loss::alpha::AlphaState;
 use scant_nn::loss::group_dro::Groups;
-use scant_nn::{Device, Model, Precision, weights, with_precision};
+use scant_nn::source_norm::SourceNorms;
+use scant_nn::{Device, Precision, weights, with_precision};
 
 use crate::TrainError;
-use crate::objective::{DeviceBatch, Lent, Objective, objective, phase_heads};
+use crate::objective::{DeviceBatch, Learners, Lent, Objective, objective, phase_heads};
 use crate::optimizer::{self, FlatGradients, Optimizer};
 use crate::recipe::{PhaseLoss, Recipe, RecipeError};
 
@@ -22,27 +23,25 @@ use crate::recipe::{PhaseLoss, Recipe, RecipeError};
 /// number. `lent` as in [`objective`].
 pub(crate) fn differentiate(
     precision: Precision,
-    model: &Model,
-    heads: &Heads,
+    learners: &Learners,
     batch: &DeviceBatch,
     loss: &PhaseLoss,
     lent: &Lent,
 ) -> (Objective, Option<FlatGradients>) {
     // Dropout and its kin draw from the generator of the device. Seeded anew at every step, it makes
     // them a function of the step, so that a resumed run drops the same.
-    weights::device(model).seed(lent.draw);
+    weights::device(&learners.model).seed(lent.draw);
     // The backward pass keeps to the precision of the forward pass.
-    let loss = with_precision(precision, || objective(model, heads, batch, loss, lent));
+    let loss = with_precision(precision, || objective(learners, batch, loss, lent));
     let finite = loss.terms["total"].is_finite();
-    let gradients = finite.then(|| optimizer::collect(model, heads, &loss.total.backward()));
+    let gradients = finite.then(|| optimizer::collect(learners, &loss.total.backward()));
     (loss, gradients)
 }
 
 /// Averages the gradients of `gathered` batches, scales them down to the norm `clip` (0 leaves them
-/// alone) and moves the model and its heads; nothing moves where they are not numbers. The norm before
-/// clipping.
+/// alone) and moves what learns; nothing moves where they are not numbers. The norm before clipping.
 pub(crate) fn apply(
-    (model, heads): (&mut Model, &mut Heads),
+    learners: &mut Learners,
     optimizer: &mut Optimizer,
     mut gradients: FlatGradients,
     gathered: usize,
@@ -57,7 +56,7 @@ pub(crate) fn apply(
         optimizer::scale(&mut gradients, clip / norm);
     }
     if norm.is_finite() {
-        (*model, *heads) = optimizer.step(model.clone(), heads.clone(), &gradients, lr);
+        *learners = optimizer.step(learners.clone(), &gradients, lr);
     }
     norm
 }
@@ -77,8 +76,7 @@ pub(crate) fn first_alphas(loss: &PhaseLoss, taps: &[String]) -> BTreeMap<String
 #[derive(Debug)]
 pub struct RepeatedStep {
     precision: Precision,
-    model: Model,
-    heads: Heads,
+    learners: Learners,
     batch: DeviceBatch,
     loss: PhaseLoss,
     lent: Lent,
@@ -118,6 +116,10 @@ impl RepeatedStep {
             let key = format!("loss.{term}");
             return Err(RecipeError::value(&key, "{ .. }", "for networks of images").into());
         }
+        if depth.is_some() && recipe.model.source_norm() {
+            let allowed = "for networks of images";
+            return Err(RecipeError::value("model.source_norm", "true", allowed).into());
+        }
         let model = config.init(&device, recipe.seed)?;
         let heads = match depth {
             None => Heads::init(&phase_heads(&loss, &config, Some(plane))?, &device, recipe.seed),
@@ -136,10 +138,13 @@ impl RepeatedStep {
         for id in &batch.ids {
             *counts.entry(id.source.clone()).or_default() += 1;
         }
+        crate::recipe::check_source_norm(recipe, &config)?;
+        let away: Vec<String> = counts.keys().filter(|name| *name != "base").cloned().collect();
+        let away = if recipe.model.source_norm() { away } else { Vec::new() };
+        let norms = SourceNorms::copies(&model, &away);
         Ok(Self {
             precision: recipe.precision.into(),
-            model,
-            heads,
+            learners: Learners { model, heads, norms },
             batch: match depth {
                 None => DeviceBatch::new(&batch, &device),
                 Some(depth) => DeviceBatch::stacked(&batch, depth, &device),
@@ -157,12 +162,11 @@ impl RepeatedStep {
     /// Neither the loss nor the gradient needs to be a number: what is measured is the time.
     pub fn step(&mut self) -> BTreeMap<String, f64> {
         self.lent.draw = self.optimizer.updates();
-        let (precision, model, heads) = (self.precision, &self.model, &self.heads);
         let (loss, gradients) =
-            differentiate(precision, model, heads, &self.batch, &self.loss, &self.lent);
+            differentiate(self.precision, &self.learners, &self.batch, &self.loss, &self.lent);
         if let Some(gradients) = gradients {
-            let learned = (&mut self.model, &mut self.heads);
-            apply(learned, &mut self.optimizer, gradients, 1, self.clip, self.lr);
+            let optimizer = &mut self.optimizer;
+            apply(&mut self.learners, optimizer, gradients, 1, self.clip, self.lr);
         }
         self.lent.groups = loss.groups;
         loss.terms
@@ -171,7 +175,7 @@ impl RepeatedStep {
     /// Trainable parameters of the network.
     #[must_use]
     pub fn parameters(&self) -> u64 {
-        self.model.parameters()
+        self.learners.model.parameters()
     }
 
     /// Optimiser steps taken.
@@ -269,7 +273,7 @@ mod tests {
                     local_contrast = { weight = 0.2, tap = \"dec1\", region_size = 1, project = 3 }, \
                     pixel_contrast = { weight = 0.3, stride = 2, width = 4, max_pixels = 20 } }";
         let mut steps = repeated("", loss).unwrap();
-        let before = steps.heads.export();
+        let before = steps.learners.heads.export();
         assert_eq!(before.len(), 2 + 4 + 1 + 4, "{:?}", before.keys());
         let terms = steps.step();
         let of = |name: &str| number(&terms, name);
@@ -282,7 +286,7 @@ mod tests {
         for name in ["deep_supervision", "local_contrast", "pixel_contrast"] {
             assert!(of(name) > 0.1, "{name}: {terms:?}");
         }
-        let after = steps.heads.export();
+        let after = steps.learners.heads.export();
         for (name, tensor) in &before {
             assert_ne!(tensor, &after[name], "{name} was not trained");
         }
@@ -300,10 +304,10 @@ mod tests {
     fn contrast_alone_trains_the_features_and_leaves_the_logits() {
         let loss = "{ local_contrast = { tap = \"dec1\", region_size = 1 } }";
         let mut steps = repeated("", loss).unwrap();
-        let before = weights::export(&steps.model);
+        let before = weights::export(&steps.learners.model);
         let first = steps.step();
         assert_eq!(first.keys().collect::<Vec<_>>(), ["local_contrast", "total"]);
-        let after = weights::export(&steps.model);
+        let after = weights::export(&steps.learners.model);
         for name in ["Conv_1x1.weight", "Conv_1x1.bias"] {
             assert_eq!(before[name], after[name], "{name}");
         }
@@ -321,7 +325,7 @@ mod tests {
         .map(|loss| {
             let mut steps = repeated("", loss).unwrap();
             steps.step();
-            weights::export(&steps.model)
+            weights::export(&steps.learners.model)
         });
         for (name, tensor) in with.iter().filter(|(name, _)| name.contains("running")) {
             assert_eq!(tensor, &without[name], "{name}");
@@ -353,6 +357,29 @@ mod tests {
             assert!((of("dice") - mean).abs() < 1e-5, "{terms:?}");
         }
         assert!((weights[0] - 0.5).abs() > 1e-4, "the losses of the sources do not differ");
+    }
+
+    #[test]
+    fn norms_of_sources_drift_apart_from_what_they_share() {
+        let text = "[model]\nname = \"unet\"\nwidth = 2\ndepth = 1\nsource_norm = true\n[data]\n\
+                    size = [8, 8]\nchannels = 1\nbatch = 4\n[[phase]]\nname = \"only\"\nepochs = 1\n\
+                    loss = { dice = 1.0, local_contrast = { tap = \"dec1\" } }\n";
+        let classes = LabelSpace::new(vec!["background".into(), "a".into()]).unwrap();
+        let recipe = Recipe::parse(text, &[]).unwrap();
+        let mut steps = RepeatedStep::new(&recipe, &classes, &[8, 8], &Device::flex()).unwrap();
+        let norms = |steps: &RepeatedStep| steps.learners.norms.export(&steps.learners.model);
+        let before = norms(&steps);
+        assert!(before.keys().all(|name| name.starts_with("novel/")), "{:?}", before.keys());
+        let first = steps.step()["total"];
+        for _ in 0..20 {
+            steps.step();
+        }
+        assert!(steps.step()["total"] < first);
+        let (home, away) = (weights::export(&steps.learners.model), norms(&steps));
+        for (name, tensor) in &away {
+            assert_ne!(tensor, &before[name], "{name} was not trained");
+            assert_ne!(tensor, &home[name.strip_prefix("novel/").unwrap()], "{name} is shared");
+        }
     }
 
     #[test]

@@ -12,6 +12,24 @@ use crate::Model;
 #[derive(Debug, Clone)]
 pub struct Statistics(BTreeMap<String, Tensor<1>>);
 
+impl Statistics {
+    /// Whether the network has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Paths and values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Tensor<1>)> {
+        self.0.iter()
+    }
+
+    /// Paths and values, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&String, &mut Tensor<1>)> {
+        self.0.iter_mut()
+    }
+}
+
 /// The running statistics as they are now.
 #[must_use]
 pub fn statistics(model: &Model) -> Statistics {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use scant_nn::heads::{HeadConfig, Heads};
 use scant_nn::loss::alpha::AlphaProgress;
 use scant_nn::loss::group_dro::Groups;
+use scant_nn::source_norm::SourceNorms;
 use scant_nn::weights::{self, Weights};
 
 use super::{Run, images_by_source, network_size};
@@ -42,7 +43,7 @@ impl Run<'_> {
             Some(_) => Groups::equal(images_by_source(self.data)),
         };
         let device = self.device.clone().autodiff();
-        self.heads = Heads::init(&self.heads_of(index), &device, self.recipe.seed);
+        self.learners.heads = Heads::init(&self.heads_of(index), &device, self.recipe.seed);
         self.optimizer = Optimizer::new(self.recipe.optim);
         self.warn_before_phase();
     }
@@ -75,6 +76,12 @@ impl Run<'_> {
                 phase.name
             );
             self.warn(message);
+        }
+        let alone = self.recipe.model.source_norm() && self.away.is_empty();
+        if alone && self.state.phase == 0 {
+            self.warn(
+                "model.source_norm was asked for, but there is one source to train on".into(),
+            );
         }
     }
 
@@ -143,16 +150,27 @@ impl Run<'_> {
         }
         let next = self.recipe.phase[index + 1].from;
         let device = self.device.clone().autodiff();
-        self.model = match next {
+        match next {
             // A new network even for `last`: running statistics are buffered inside a used one.
-            From::Last => self.rebuild(&weights::export(&self.model))?,
+            From::Last => {
+                self.learners.model = self.rebuild(&weights::export(&self.learners.model))?;
+            }
             From::Best => {
                 let path = self.folder.best(index);
-                let (tensors, _) = scant_infer::load_tensors(&path)?;
-                self.rebuild(&tensors)?
+                let (tensors, norms) =
+                    scant_infer::split_sources(scant_infer::load_tensors(&path)?.0);
+                let model = self.rebuild(&tensors)?;
+                self.learners.norms = SourceNorms::copies(&model, &self.away)
+                    .import(&model, &norms)
+                    .map_err(|source| TrainError::Weights { path, source })?;
+                self.learners.model = model;
             }
-            From::Scratch => self.config.init(&device, self.recipe.seed)?,
-        };
+            From::Scratch => {
+                let model = self.config.init(&device, self.recipe.seed)?;
+                self.learners.norms = SourceNorms::copies(&model, &self.away);
+                self.learners.model = model;
+            }
+        }
         self.ema = self.recipe.ema.map(|e| Ema::new(e.decay));
         self.begin_phase(index + 1);
         self.checkpoint()

@@ -7,14 +7,17 @@ use std::time::Instant;
 use scant_core::{PhaseRecord, RunRecord};
 use scant_nn::heads::Heads;
 use scant_nn::loss::group_dro::Groups;
+use scant_nn::source_norm::SourceNorms;
 use scant_nn::{Model, weights};
 
+use super::sources::away_from_home;
 use super::{Data, FitOptions, Run, check, stream};
 use crate::TrainError;
 use crate::average::Ema;
 use crate::checkpoint::{Checkpoint, State};
 use crate::events::Observer;
 use crate::means::Means;
+use crate::objective::Learners;
 use crate::optimizer::Optimizer;
 use crate::recipe::{LimitSection, Recipe};
 use crate::run_folder::RunFolder;
@@ -41,6 +44,9 @@ impl<'a> Run<'a> {
             model = take_over(model, path, observer)?;
         }
         let stream = stream(recipe, data)?;
+        let own = recipe.model.source_norm();
+        let away = if own { away_from_home(data)? } else { Vec::new() };
+        let norms = SourceNorms::copies(&model, &away);
         let state = State {
             fingerprint: fingerprint(recipe),
             phase: 0,
@@ -75,8 +81,8 @@ impl<'a> Run<'a> {
             config,
             stream,
             validation,
-            model,
-            heads: Heads::none(),
+            learners: Learners { model, heads: Heads::none(), norms },
+            away,
             optimizer: Optimizer::new(recipe.optim),
             ema: recipe.ema.map(|e| Ema::new(e.decay)),
             state,
@@ -101,12 +107,16 @@ impl<'a> Run<'a> {
             });
         }
         let device = self.device.clone().autodiff();
-        self.model = weights::import(self.config.zeros(&device)?, &checkpoint.model)
-            .map_err(|source| TrainError::Weights { path: path.clone(), source })?;
+        let wrong = |source| TrainError::Weights { path: path.clone(), source };
+        let model =
+            weights::import(self.config.zeros(&device)?, &checkpoint.model).map_err(wrong)?;
+        let norms = SourceNorms::copies(&model, &self.away);
+        let norms = norms.import(&model, &checkpoint.norms).map_err(wrong)?;
         self.state = checkpoint.state;
-        self.heads = Heads::zeros(&self.heads_of(self.state.phase), &device)
+        let heads = Heads::zeros(&self.heads_of(self.state.phase), &device)
             .import(&checkpoint.heads)
-            .map_err(|source| TrainError::Weights { path, source })?;
+            .map_err(wrong)?;
+        self.learners = Learners { model, heads, norms };
         self.optimizer = Optimizer::restore(
             self.recipe.optim,
             self.state.optimizer_updates,

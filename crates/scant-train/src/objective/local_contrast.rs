@@ -3,9 +3,10 @@
 use burn::tensor::{Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use scant_nn::heads::Heads;
 use scant_nn::loss::local_contrast::{LocalContrastConfig, local_contrast, region_vectors};
-use scant_nn::{Model, weights};
+use scant_nn::weights;
+
+use super::Learners;
 
 /// Name of the projection head `g2`.
 pub(super) const HEAD: &str = "local_contrast";
@@ -22,17 +23,19 @@ const PURPOSE: u64 = 0x6c6f_6361_6c5f_636f;
 /// (`beside_images`), its running statistics stay those of the images, which is what it will be
 /// judged on.
 pub(super) fn contrast_of_copies(
-    model: &Model,
-    heads: &Heads,
+    learners: &Learners,
     images: &Tensor<4>,
+    sources: &[String],
     config: &LocalContrastConfig,
     draw: u64,
     beside_images: bool,
 ) -> Tensor<1> {
-    let kept = beside_images.then(|| weights::statistics(model));
-    let output = model.forward(two_copies(images, config, draw));
-    if let Some(kept) = &kept {
-        weights::set_statistics(model, kept);
+    let (model, norms, heads) = (&learners.model, &learners.norms, &learners.heads);
+    let kept = beside_images.then(|| (weights::statistics(model), norms.statistics()));
+    let output = learners.forward(two_copies(images, config, draw), &[sources, sources].concat());
+    if let Some((of_model, of_sets)) = &kept {
+        weights::set_statistics(model, of_model);
+        norms.set_statistics(of_sets);
     }
     let head = heads.get(HEAD).expect("a phase with local contrast has its head");
     let vectors = region_vectors(head.forward(super::tap(&output, head.tap())), config);
