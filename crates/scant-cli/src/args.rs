@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod models;
+mod study;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,6 +9,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use models::{ExportModelArgs, ImportWeightsArgs, ModelsArgs, ModelsCommand};
+pub(crate) use study::StudyArgs;
 
 /// Train, judge and run medical image segmentation when labelled data is scant.
 #[derive(Debug, Parser)]
@@ -43,6 +45,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Train by a recipe, evaluate on the held-out part and write the report
     Train(TrainArgs),
+    /// Run a grid of methods, points and seeds into one table and report; again to go on
+    Study(StudyArgs),
     /// Judge a run, a model file or a folder of predicted masks
     Evaluate(EvaluateArgs),
     /// Predict masks for images
@@ -128,6 +132,9 @@ pub(crate) struct TrainArgs {
     /// Continue this run where it stopped
     #[arg(long, value_name = "RUN", conflicts_with_all = ["pool", "out", "set", "seed", "split"])]
     pub(crate) resume: Option<PathBuf>,
+    /// Take the phases of this finished run over: the new recipe must begin with all of them
+    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    pub(crate) phases_from: Option<PathBuf>,
     /// Use this split instead of drawing one
     #[arg(long, value_name = "FILE")]
     pub(crate) split: Option<PathBuf>,
@@ -149,9 +156,15 @@ pub(crate) struct TrainArgs {
     /// Train only: no evaluation and no report
     #[arg(long)]
     pub(crate) no_evaluate: bool,
+    /// Evaluate, but draw no pictures and write neither masks nor report
+    #[arg(long)]
+    pub(crate) no_report: bool,
     /// Print the filled-in recipe and the split, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Stop with a checkpoint once standard input ends, as it does when the parent process is gone
+    #[arg(long, hide = true)]
+    pub(crate) stop_with_stdin: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -9,6 +9,7 @@ mod list;
 mod models;
 mod predict;
 mod report;
+mod study;
 mod train;
 
 use clap::CommandFactory;
@@ -24,6 +25,7 @@ pub(crate) fn run(cli: &Cli) -> Result {
         Command::Demo(args) => demo::run(&session()?, args),
         Command::Inspect(args) => inspect::run(&session()?, args),
         Command::Train(args) => train::run(&session()?, args),
+        Command::Study(args) => study::run(&session()?, &cli.common, args),
         Command::Evaluate(args) => evaluate::run(&session()?, args),
         Command::Predict(args) => predict::run(&session()?, args),
         Command::Compare(args) => compare::run(args),

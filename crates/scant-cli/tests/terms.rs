@@ -99,10 +99,16 @@ fn what_cannot_be_is_refused_before_anything_is_written() {
     );
     refused("{ dice = 1.0, deep_supervision = { weight = 0.0 } }", &["weight = 0", "above 0"]);
     refused("{ dice = 1.0, group_dro = { step = -1.0 } }", &["group_dro.step = -1"]);
+}
 
-    // One site alone: there is nothing to weigh against it.
+#[test]
+fn one_source_alone_is_trained_and_warned_of() {
+    let scratch = Scratch::new();
     let phases = "[[phase]]\nname = \"only\"\nepochs = 1\nloss = { dice = 1.0, group_dro = {} }\n";
     scratch.write("dro.toml", recipe(phases).as_bytes());
-    let alone = scratch.run("train pool/site-1 --recipe dro.toml -o run -q");
-    alone.refused(USAGE, &["loss.group_dro", "at least 2 sources", "there is 1"]);
+    scratch.ok("train pool/site-1 --recipe dro.toml --set model.source_norm=true -o run");
+    let warnings = warnings(&scratch.json("run/record.json"));
+    for words in ["one source to train on, so it was the plain loss", "model.source_norm was asked"] {
+        assert!(warnings.contains(words), "no {words:?} in {warnings}");
+    }
 }

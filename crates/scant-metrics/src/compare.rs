@@ -1,6 +1,6 @@
 //! One evaluation against another, case by case.
 
-mod pairing;
+pub(crate) mod pairing;
 
 use std::collections::BTreeMap;
 

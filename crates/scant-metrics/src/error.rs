@@ -115,4 +115,25 @@ pub enum MetricError {
     /// A share of cases that selects nothing.
     #[error("a share of {0} selects no cases; give a fraction in (0, 1] or a count of at least 1")]
     Share(f64),
+    /// Whose cases a study is judged by is not known.
+    #[error("\"{judge}\" is neither a role nor a source of the pool (known: {known})")]
+    UnknownJudge {
+        /// What the study asks for.
+        judge: String,
+        /// Roles and sources, comma separated.
+        known: String,
+    },
+    /// No test case belongs to those a study is judged by.
+    #[error("evaluation \"{part}\" holds no case of \"{judge}\", which the study is judged by")]
+    NothingJudged {
+        /// The evaluation.
+        part: String,
+        /// What the study asks for.
+        judge: String,
+    },
+    /// A curve that has no area.
+    #[error(
+        "the area under a curve needs at least two different positions in ascending order, got {0:?}"
+    )]
+    Curve(Vec<f64>),
 }

@@ -1,11 +1,12 @@
 //! How good a segmentation is, and how sure one may be of that.
 //!
-//! Everything here is `f64` on class ids: no tensors, no files, no printing. Three floors:
+//! Everything here is `f64` on class ids: no tensors, no files, no printing. Four floors:
 //!
 //! * one mask against another: [`Counts`], the overlaps of [`overlap`], the distances of
 //!   [`SurfaceDistances`], and the [`EmptyPolicy`] that says what they are when a mask is empty;
 //! * one case: [`evaluate_case`] fills a [`scant_core::CaseClassResult`];
-//! * many cases: [`summarise`], [`worst_off`], [`compare`] and the statistics of [`stats`].
+//! * many cases: [`summarise`], [`worst_off`], [`compare`] and the statistics of [`stats`];
+//! * many runs: [`study`].
 
 mod aggregate;
 mod case;
@@ -18,6 +19,7 @@ pub mod overlap;
 mod score;
 mod select;
 pub mod stats;
+pub mod study;
 mod surface;
 
 pub use aggregate::{MetricSummary, Situations, Summary, SummaryOptions, SummaryRow, summarise};

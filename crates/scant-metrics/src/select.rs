@@ -18,7 +18,7 @@ pub enum Share {
 }
 
 impl Share {
-    fn of(self, cases: usize) -> Result<usize, MetricError> {
+    pub(crate) fn of(self, cases: usize) -> Result<usize, MetricError> {
         match self {
             Self::Fraction(f) if f > 0.0 && f <= 1.0 => {
                 // At most `cases`, so the cast keeps its value; the margin keeps 0.1 * 30 at 3.

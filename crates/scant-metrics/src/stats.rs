@@ -5,11 +5,14 @@
 mod bootstrap;
 mod correction;
 mod paired;
+mod sign_flip;
 mod summary;
 mod wilcoxon;
 
 pub use bootstrap::{Cluster, Interval, IntervalMethod, cluster_mean_interval};
 pub use correction::holm;
+pub(crate) use paired::t_of;
 pub use paired::{TTest, cohens_dz, one_sample_t, paired_t};
+pub use sign_flip::{SignFlip, sign_flip};
 pub use summary::{mean, median, percentile, standard_deviation};
 pub use wilcoxon::{Wilcoxon, WilcoxonMethod, wilcoxon};

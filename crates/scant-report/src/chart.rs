@@ -2,6 +2,8 @@
 //!
 //! Colours are CSS classes (`c0`..`c7`), so that one drawing serves light, dark and print.
 
+pub(crate) mod curve;
+pub(crate) mod forest;
 pub(crate) mod lines;
 pub(crate) mod scatter;
 pub(crate) mod strip;
@@ -46,8 +48,18 @@ pub(crate) fn series_class(i: usize) -> String {
 pub(crate) struct Scale {
     lo: f64,
     hi: f64,
-    log: bool,
+    shape: Shape,
     ticks: Vec<f64>,
+    /// What stands at the ticks where it is not their number.
+    names: Vec<String>,
+}
+
+/// How a scale stretches its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Linear,
+    Log,
+    Root,
 }
 
 impl Scale {
@@ -67,7 +79,7 @@ impl Scale {
             ticks.push(k * step);
             k += 1.0;
         }
-        Self { lo: first * step, hi: last * step, log: false, ticks }
+        Self { lo: first * step, hi: last * step, shape: Shape::Linear, names: Vec::new(), ticks }
     }
 
     /// Whole numbers `lo..=hi` without widening, for epochs.
@@ -82,12 +94,18 @@ impl Scale {
             }
             k += step;
         }
-        Self { lo, hi, log: false, ticks }
+        Self { lo, hi, shape: Shape::Linear, names: Vec::new(), ticks }
     }
 
     /// Exactly 0 to 1.
     pub(crate) fn unit() -> Self {
-        Self { lo: 0.0, hi: 1.0, log: false, ticks: vec![0.0, 0.2, 0.4, 0.6, 0.8, 1.0] }
+        Self {
+            lo: 0.0,
+            hi: 1.0,
+            shape: Shape::Linear,
+            names: Vec::new(),
+            ticks: vec![0.0, 0.2, 0.4, 0.6, 0.8, 1.0],
+        }
     }
 
     /// Logarithmic over positive `values`, widened to powers of ten.
@@ -105,18 +123,43 @@ impl Scale {
             ticks.push(10f64.powf(k));
             k += stride;
         }
-        Self { lo: first, hi: last, log: true, ticks }
+        Self { lo: first, hi: last, shape: Shape::Log, names: Vec::new(), ticks }
+    }
+
+    /// Ticks at these ascending positions, with these names; drawn over square roots where positions
+    /// from 0 up would crowd.
+    pub(crate) fn named(ticks: &[f64], names: Vec<String>) -> Self {
+        let (lo, hi) = extent(ticks.iter().copied()).unwrap_or((0.0, 1.0));
+        let (lo, hi) = if hi > lo { (lo, hi) } else { (lo - 0.5, hi + 0.5) };
+        let crowded = ticks.windows(2).any(|w| w[1] - w[0] < 0.08 * (hi - lo));
+        let shape = if lo >= 0.0 && crowded { Shape::Root } else { Shape::Linear };
+        let ends = if shape == Shape::Root { (lo.sqrt(), hi.sqrt()) } else { (lo, hi) };
+        Self { lo: ends.0, hi: ends.1, shape, ticks: ticks.to_vec(), names }
+    }
+
+    /// Whether distances on the scale are those of square roots.
+    pub(crate) fn is_root(&self) -> bool {
+        self.shape == Shape::Root
     }
 
     /// Position of `value` between `from` (lowest) and `to` (highest).
     pub(crate) fn at(&self, value: f64, from: f64, to: f64) -> f64 {
-        let v = if self.log { value.log10() } else { value };
+        let v = match self.shape {
+            Shape::Linear => value,
+            Shape::Log => value.log10(),
+            Shape::Root => value.max(0.0).sqrt(),
+        };
         from + (v - self.lo) / (self.hi - self.lo) * (to - from)
     }
 
     /// Text of a tick: as many decimals as the step needs.
     fn label(&self, tick: f64) -> String {
-        if self.log {
+        if let Some(at) = self.ticks.iter().position(|t| *t == tick)
+            && let Some(name) = self.names.get(at)
+        {
+            return name.clone();
+        }
+        if self.shape == Shape::Log {
             return numbers::brief(tick);
         }
         let step = self.ticks.windows(2).map(|w| w[1] - w[0]).fold(f64::INFINITY, f64::min);
@@ -185,6 +228,12 @@ impl Frame {
             x,
             y,
         }
+    }
+
+    /// A larger drawing, 860 x 420.
+    pub(crate) fn wide(x: Scale, y: Scale) -> Self {
+        let usual = Self::new(x, y);
+        Self { width: 860.0, height: 420.0, right: 838.0, bottom: 368.0, ..usual }
     }
 
     /// Pixel of an x value.

@@ -18,12 +18,17 @@ mod page;
 mod picture;
 mod results;
 mod side_by_side;
+mod study;
 pub mod tables;
 mod write;
 
 pub use error::ReportError;
 pub use load::{LoadedRun, load_run};
 pub use page::render;
+pub use study::{
+    LoadedStudy, LoadedStudyRun, is_study, load_study, render_study, study_csv, study_markdown,
+    study_text, write_study,
+};
 pub use write::write_report;
 
 /// Version of this program, printed in every report.

@@ -74,10 +74,7 @@ pub fn render(runs: &[LoadedRun]) -> Result<String, ReportError> {
     } else {
         names[0].clone()
     };
-    let mut environment = Environment::new();
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.set_undefined_behavior(minijinja::UndefinedBehavior::SemiStrict);
-    environment.add_template("report.html", include_str!("../templates/report.html"))?;
+    let environment = environment()?;
     let page = environment.get_template("report.html")?.render(context! {
         version => crate::VERSION,
         css => include_str!("../templates/style.css"),
@@ -86,6 +83,17 @@ pub fn render(runs: &[LoadedRun]) -> Result<String, ReportError> {
         comparison,
     })?;
     Ok(page)
+}
+
+/// The templates of all pages.
+pub(crate) fn environment() -> Result<Environment<'static>, ReportError> {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.set_undefined_behavior(minijinja::UndefinedBehavior::SemiStrict);
+    environment.add_template("table.html", include_str!("../templates/table.html"))?;
+    environment.add_template("report.html", include_str!("../templates/report.html"))?;
+    environment.add_template("study.html", include_str!("../templates/study.html"))?;
+    Ok(environment)
 }
 
 /// Run names; where two are the same, with their place in the list.

@@ -4,9 +4,12 @@ mod csv;
 mod markdown;
 mod text;
 
+pub(crate) use csv::line as csv_line;
 pub use csv::per_case_csv;
 pub use markdown::summary_markdown;
+pub(crate) use markdown::{escape as markdown_escape, table as markdown_table};
 pub use text::summary_text;
+pub(crate) use text::{plain, wrap};
 
 use scant_metrics::stats::Interval;
 use scant_metrics::{Metric, MetricSummary, Summary, SummaryRow};

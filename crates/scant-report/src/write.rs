@@ -14,7 +14,11 @@ use crate::{ReportError, load_run, render};
 /// When no folder is given, a record cannot be read or understood, or `out` cannot be written.
 pub fn write_report(run_folders: &[PathBuf], out: &Path) -> Result<(), ReportError> {
     let runs = run_folders.iter().map(|f| load_run(f)).collect::<Result<Vec<_>, _>>()?;
-    let page = render(&runs)?;
+    write_file(out, &render(&runs)?)
+}
+
+/// Writes `text` to a temporary file beside `out` and renames it.
+pub(crate) fn write_file(out: &Path, text: &str) -> Result<(), ReportError> {
     let failed = |source| ReportError::Write { path: out.to_path_buf(), source };
     let folder = match out.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,
@@ -30,7 +34,7 @@ pub fn write_report(run_folders: &[PathBuf], out: &Path) -> Result<(), ReportErr
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let mut file = builder.tempfile_in(folder).map_err(failed)?;
-    file.write_all(page.as_bytes()).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(out).map_err(|e| failed(e.error))?;
     Ok(())

@@ -4,6 +4,8 @@ mod phase;
 mod silent;
 mod sources;
 mod start;
+mod supply;
+mod taken;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,8 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use scant_core::{EpochRecord, LabelSpace, RunRecord, Sample};
-use scant_data::stream::{BatchStream, CaseSource, StreamConfig};
-use scant_infer::{ModelCard, PredictOptions, Predictor, Provenance, SOURCE_NORMS, TileOptions};
+use scant_data::stream::{BatchStream, CaseSource};
+use scant_infer::{
+    ModelCard, PredictOptions, Predictor, Provenance, SOURCE_NORMS, TileOptions,
+};
 use scant_nn::weights::{self, Weights};
 use scant_nn::{Device, Model, ModelConfig, source_norm};
 
@@ -23,9 +27,11 @@ use crate::evaluate::validation_dice;
 use crate::events::{Observer, Progress};
 use crate::objective::{DeviceBatch, Learners, Lent, phase_heads};
 use crate::optimizer::{self, FlatGradients, Optimizer};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Supply};
 use crate::run_folder::RunFolder;
 use crate::step::{apply, differentiate};
+
+pub use taken::{Surroundings, check_phases};
 
 /// What is trained on and validated on.
 #[derive(Clone)]
@@ -48,6 +54,8 @@ pub struct FitOptions<'a> {
     pub device: Device,
     /// Continue from the last checkpoint.
     pub resume: bool,
+    /// Take the phases of this finished run over instead of training them; see [`check_phases`].
+    pub phases_from: Option<&'a RunFolder>,
     /// Set from outside to stop after the current batch.
     pub stop: &'a AtomicBool,
     /// Goes into the model file; phase, epoch and Dice are filled in.
@@ -115,27 +123,13 @@ pub fn check(recipe: &Recipe, data: &Data, device: &Device) -> Result<(), TrainE
             })?;
         }
         phase_heads(&phase.loss, &config, network_size(recipe))?;
-        let sources = images_by_source(data).len();
-        if phase.loss.group_dro.is_some() && sources < 2 {
-            let allowed = format!("needs at least 2 sources to train on, there is {sources}");
-            return Err(crate::RecipeError::value("loss.group_dro", "{ .. }", &allowed).into());
-        }
     }
-    stream(recipe, data).map(drop)
+    (0..recipe.phase.len()).try_for_each(|phase| supply::stream(recipe, data, phase).map(drop))
 }
 
 /// Rows and columns of what the network sees; `None` where images keep their size.
 fn network_size(recipe: &Recipe) -> Option<[usize; 2]> {
     recipe.data.patches.as_ref().map(|patches| patches.size).or(recipe.data.size)
-}
-
-/// Training images by the name of their source.
-fn images_by_source(data: &Data) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for case in 0..data.train.len() {
-        *counts.entry(data.train.id(case).source.clone()).or_default() += 1;
-    }
-    counts
 }
 
 /// Whether a new run finds the weights that its recipe says it starts from; a resumed one does not need
@@ -167,7 +161,9 @@ struct Run<'a> {
     provenance: Provenance,
     device: Device,
     config: ModelConfig,
+    /// Of the current phase, with what it draws from.
     stream: BatchStream,
+    supply: Supply,
     /// Held in memory: they are read every epoch.
     validation: Vec<Sample>,
     learners: Learners,
@@ -504,29 +500,4 @@ fn wall_secs() -> f64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0.0, |d| d.as_secs_f64())
-}
-
-/// The batch stream of a recipe.
-pub(crate) fn stream(recipe: &Recipe, data: &Data) -> Result<BatchStream, TrainError> {
-    let d = &recipe.data;
-    let config = StreamConfig {
-        batch: d.batch,
-        preprocess: d.preprocess(),
-        augment: d.augment.config()?,
-        patches: d.patches.clone(),
-        seed: recipe.seed,
-        workers: d.workers,
-        cache: d.cache_mib > 0,
-        cache_bytes: d.cache_mib << 20,
-        drop_last: false,
-        balance_sources: d.balance_sources,
-    };
-    BatchStream::new(Arc::clone(&data.train), config).map_err(|e| {
-        crate::RecipeError::Value {
-            key: "data".into(),
-            value: "{ .. }".into(),
-            allowed: e.to_string(),
-        }
-        .into()
-    })
 }

@@ -3,15 +3,18 @@
 //! One phase list expresses every family of methods. Unknown keys are errors that name the nearest
 //! valid key. What a file leaves out is filled in, and the filled-in recipe is stored with the run.
 
+mod difference;
 mod model;
-mod overrides;
+pub(crate) mod overrides;
 mod phase;
 mod sections;
+mod supply;
 
 use scant_nn::{Device, ModelConfig, ModelError, on_cpu};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use difference::Difference;
 pub use model::ModelSection;
 pub(crate) use model::check_source_norm;
 pub use phase::{From, Phase, PhaseLoss};
@@ -19,6 +22,7 @@ pub use sections::{
     DataSection, EmaSection, LimitSection, OptimSection, OptimizerName, PrecisionName,
     ScheduleName, SplitSection,
 };
+pub(crate) use supply::Supply;
 
 /// What can be wrong with a recipe.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -166,6 +170,7 @@ impl Recipe {
         }
         for (i, phase) in self.phase.iter().enumerate() {
             phase.validate(i)?;
+            self.validate_supply(i)?;
             if self.phase[..i].iter().any(|p| p.name == phase.name) {
                 let value = format!("\"{}\"", phase.name);
                 return Err(RecipeError::value("phase.name", value, "names must differ"));

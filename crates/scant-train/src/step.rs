@@ -133,13 +133,16 @@ impl RepeatedStep {
         }
         let alpha = first_alphas(&loss, &taps).into_iter().map(|(k, v)| (k, v.alpha)).collect();
         let count = recipe.data.batch * depth.unwrap_or(1);
-        let batch = generated(count, recipe.data.channels, plane, classes, recipe.seed);
+        let mut batch = generated(count, recipe.data.channels, plane, classes, recipe.seed);
+        // As the stream of two roles orders them.
+        let novel = recipe.supply(0).novel_per_batch * depth.unwrap_or(1);
+        batch.roles[count - novel..].fill(Role::Novel);
         let mut counts = BTreeMap::new();
         for id in &batch.ids {
             *counts.entry(id.source.clone()).or_default() += 1;
         }
         crate::recipe::check_source_norm(recipe, &config)?;
-        let away: Vec<String> = counts.keys().filter(|name| *name != "base").cloned().collect();
+        let away: Vec<String> = counts.keys().filter(|name| *name != "site-1").cloned().collect();
         let away = if recipe.model.source_norm() { away } else { Vec::new() };
         let norms = SourceNorms::copies(&model, &away);
         Ok(Self {
@@ -189,8 +192,8 @@ fn list(size: &[usize]) -> String {
     size.iter().map(ToString::to_string).collect::<Vec<_>>().join("x")
 }
 
-/// Noise of mean 0 and deviation 1, with a rectangle of each foreground class on it, from a base and a
-/// novel source in turns.
+/// Noise of mean 0 and deviation 1, with a rectangle of each foreground class on it, from two
+/// sources in turns.
 fn generated(
     count: usize,
     channels: usize,
@@ -213,7 +216,7 @@ fn generated(
             image.slice_mut(s![span(rows), span(columns)]).fill(class);
         }
     }
-    let source = |i: usize| ["base", "novel"][i % 2];
+    let source = |i: usize| ["site-1", "site-2"][i % 2];
     let name =
         |i: usize| SampleId { source: source(i).into(), group: i.to_string(), stem: i.to_string() };
     Batch {
@@ -222,7 +225,7 @@ fn generated(
         annotated: vec![Annotated::all(classes.len()); count],
         ids: (0..count).map(name).collect(),
         sources: (0..count).map(|i| i % 2).collect(),
-        roles: (0..count).map(|i| [Role::Base, Role::Novel][i % 2]).collect(),
+        roles: vec![Role::Base; count],
     }
 }
 
@@ -343,10 +346,10 @@ mod tests {
         for _ in 0..2 {
             let terms = steps.step();
             let of = |name: &str| number(&terms, name);
-            let losses = ["base", "novel"].map(|s| of(&format!("group_loss/{s}")));
+            let losses = ["site-1", "site-2"].map(|s| of(&format!("group_loss/{s}")));
             let raised = [0, 1].map(|i: usize| weights[i] * (0.5 * losses[i]).exp());
             weights = raised.map(|w| w / (raised[0] + raised[1]));
-            for (i, source) in ["base", "novel"].into_iter().enumerate() {
+            for (i, source) in ["site-1", "site-2"].into_iter().enumerate() {
                 let got = of(&format!("group_weight/{source}"));
                 assert!((got - weights[i]).abs() < 1e-9, "{terms:?}");
             }
@@ -369,7 +372,7 @@ mod tests {
         let mut steps = RepeatedStep::new(&recipe, &classes, &[8, 8], &Device::flex()).unwrap();
         let norms = |steps: &RepeatedStep| steps.learners.norms.export(&steps.learners.model);
         let before = norms(&steps);
-        assert!(before.keys().all(|name| name.starts_with("novel/")), "{:?}", before.keys());
+        assert!(before.keys().all(|name| name.starts_with("site-2/")), "{:?}", before.keys());
         let first = steps.step()["total"];
         for _ in 0..20 {
             steps.step();
@@ -378,7 +381,7 @@ mod tests {
         let (home, away) = (weights::export(&steps.learners.model), norms(&steps));
         for (name, tensor) in &away {
             assert_ne!(tensor, &before[name], "{name} was not trained");
-            assert_ne!(tensor, &home[name.strip_prefix("novel/").unwrap()], "{name} is shared");
+            assert_ne!(tensor, &home[name.strip_prefix("site-2/").unwrap()], "{name} is shared");
         }
     }
 

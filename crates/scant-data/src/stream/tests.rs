@@ -18,6 +18,8 @@ struct Fake {
     panics_at: Option<usize>,
     fails_at: Option<usize>,
     odd_at: Option<usize>,
+    /// Source "b" is novel, and every case has a label.
+    novel: bool,
     delay: Duration,
 }
 
@@ -34,8 +36,13 @@ impl Fake {
             panics_at: None,
             fails_at: None,
             odd_at: None,
+            novel: false,
             delay: Duration::ZERO,
         }
+    }
+
+    fn with_novel(base: usize, novel: usize) -> Self {
+        Self { novel: true, ..Self::new(base, novel) }
     }
 }
 
@@ -46,6 +53,14 @@ impl CaseSource for Fake {
 
     fn id(&self, case: usize) -> &SampleId {
         &self.ids[case]
+    }
+
+    fn role(&self, case: usize) -> Role {
+        match (self.novel, case) {
+            (true, _) if self.ids[case].source == "b" => Role::Novel,
+            (false, 0) => Role::Unlabelled,
+            _ => Role::Base,
+        }
     }
 
     fn load(&self, case: usize) -> Result<Sample, LoadError> {
@@ -60,11 +75,11 @@ impl CaseSource for Fake {
         let pixels =
             Array3::from_shape_fn((1, side, side), |(_, r, c)| (case * 1000 + r * side + c) as f32);
         let label = Array2::from_shape_fn((side, side), |(r, c)| u8::from(r + c < case % 12));
-        let unlabelled = case == 0;
+        let unlabelled = self.role(case) == Role::Unlabelled;
         Ok(Sample {
             id: self.ids[case].clone(),
             source: usize::from(self.ids[case].source == "b"),
-            role: if unlabelled { Role::Unlabelled } else { Role::Base },
+            role: self.role(case),
             image: Image::planar(pixels, PixelType::U8),
             label: (!unlabelled).then(|| LabelMap::planar(label)),
             annotated: if unlabelled { Annotated::none(2) } else { Annotated::all(2) },
@@ -267,8 +282,161 @@ fn what_cannot_work_is_refused_at_once() {
     assert!(toml::from_str::<StreamConfig>("bacth = 2").is_err());
 }
 
+fn chosen(source: &Fake, train_on: TrainOn, novel_fraction: f64, seed: u64) -> Vec<usize> {
+    Selection { train_on, novel_fraction, seed }.of(source)
+}
+
+#[test]
+fn a_selection_is_by_role_and_by_share_of_every_novel_source() {
+    let source = Fake::with_novel(5, 10);
+    assert_eq!(chosen(&source, TrainOn::All, 1.0, 3), (0..15).collect::<Vec<_>>());
+    assert_eq!(chosen(&source, TrainOn::Base, 1.0, 3), [0, 1, 2, 3, 4]);
+    assert_eq!(chosen(&source, TrainOn::Base, 0.5, 3), [0, 1, 2, 3, 4]);
+    assert_eq!(chosen(&source, TrainOn::Novel, 1.0, 3), (5..15).collect::<Vec<_>>());
+    assert_eq!(chosen(&source, TrainOn::All, 0.0, 3), [0, 1, 2, 3, 4]);
+    // 0.1 x 30 is a little more than 3 in binary.
+    let many = Fake::with_novel(0, 30);
+    for (fraction, kept) in [(1.0 / 16.0, 2), (0.1, 3), (0.11, 4), (0.5, 15), (1e-4, 1)] {
+        assert_eq!(chosen(&many, TrainOn::Novel, fraction, 3).len(), kept, "{fraction}");
+    }
+    assert_ne!(chosen(&many, TrainOn::All, 0.5, 1), chosen(&many, TrainOn::All, 0.5, 2));
+}
+
+#[test]
+fn each_novel_source_gives_its_share_whoever_is_beside_it() {
+    let mut source = Fake::with_novel(4, 12);
+    let alone = chosen(&source, TrainOn::Novel, 0.25, 9);
+    assert_eq!(alone.len(), 3);
+    // A third source, which is base in the fake; its cases come after.
+    let other = SampleId { source: "c".into(), group: "g".into(), stem: "x".into() };
+    source.ids.push(other);
+    assert_eq!(chosen(&source, TrainOn::Novel, 0.25, 9), alone);
+}
+
+#[test]
+fn a_stream_of_a_subset_brings_the_subset_and_an_empty_one_is_refused() {
+    let source: Arc<dyn CaseSource> = Arc::new(Fake::with_novel(4, 6));
+    let selection = Selection { train_on: TrainOn::Novel, novel_fraction: 0.5, seed: 2 };
+    let subset = Subset::new(Arc::clone(&source), &selection).unwrap();
+    let wanted: BTreeSet<SampleId> =
+        selection.of(&*source).into_iter().map(|case| source.id(case).clone()).collect();
+    let stream = BatchStream::new(Arc::new(subset), config(2, 1)).unwrap();
+    let batches = all(&stream, 0);
+    assert!(batches.iter().flat_map(|b| &b.roles).all(|&role| role == Role::Novel));
+    assert_eq!(batches.into_iter().flat_map(|b| b.ids).collect::<BTreeSet<_>>(), wanted);
+    let none = Selection { novel_fraction: 0.0, ..selection };
+    let error = Subset::new(source, &none).unwrap_err().to_string();
+    assert!(error.contains("4 base and 6 novel") && error.contains("= 0 takes part"), "{error}");
+}
+
+fn two_streams(batch: usize, novel_per_batch: usize) -> StreamConfig {
+    StreamConfig { novel_per_batch, ..config(batch, 2) }
+}
+
+#[test]
+fn every_batch_of_two_streams_holds_both_roles_and_novel_cases_come_equally_often() {
+    let stream = stream(Fake::with_novel(7, 5), two_streams(4, 1));
+    assert_eq!(stream.batches_per_epoch(), 3);
+    let mut novel: BTreeMap<SampleId, usize> = BTreeMap::new();
+    for epoch in 0..10 {
+        let mut base = BTreeSet::new();
+        let batches = all(&stream, epoch);
+        assert_eq!(batches.iter().map(Batch::len).collect::<Vec<_>>(), [4, 4, 2]);
+        for batch in batches {
+            let roles: Vec<bool> = batch.roles.iter().map(|&r| r == Role::Novel).collect();
+            assert_eq!(roles.iter().filter(|&&novel| novel).count(), 1);
+            for (id, is_novel) in batch.ids.into_iter().zip(roles) {
+                if is_novel {
+                    *novel.entry(id).or_default() += 1;
+                } else {
+                    assert!(base.insert(id), "a base case twice in an epoch");
+                }
+            }
+        }
+        assert_eq!(base.len(), 7);
+    }
+    // 10 epochs of 3 batches of 1 are 6 rounds over 5 novel cases.
+    assert_eq!(novel.into_values().collect::<Vec<_>>(), [6; 5]);
+    assert_eq!(stream.order(4), stream.order(4));
+    assert_ne!(stream.order(4), stream.order(5));
+}
+
+#[test]
+fn a_novel_case_that_comes_again_is_varied_anew_and_resuming_changes_nothing() {
+    let noise = StreamConfig {
+        augment: toml::from_str("noise = { sigma = [0.1, 0.1], p = 1.0 }").unwrap(),
+        ..two_streams(4, 2)
+    };
+    let stream = stream(Fake::with_novel(8, 2), noise);
+    let whole = all(&stream, 3);
+    assert_eq!(whole.len(), 4);
+    let mut copies: BTreeMap<SampleId, Vec<Array3<f32>>> = BTreeMap::new();
+    for batch in &whole {
+        for i in (0..4).filter(|&i| batch.roles[i] == Role::Novel) {
+            let image = batch.images.slice(s![i, .., .., ..]).to_owned();
+            copies.entry(batch.ids[i].clone()).or_default().push(image);
+        }
+    }
+    assert_eq!(copies.len(), 2);
+    for images in copies.values() {
+        assert_eq!(images.len(), 4);
+        assert!(images[1..].iter().all(|image| *image != images[0]));
+    }
+    for first in 0..=whole.len() {
+        let rest: Vec<Batch> = stream.epoch_from(3, first).map(Result::unwrap).collect();
+        assert_eq!(rest, whole[first..], "from {first}");
+    }
+}
+
+#[test]
+fn two_streams_that_cannot_be_are_refused() {
+    let refused = |source: Fake, config: StreamConfig| {
+        BatchStream::new(Arc::new(source), config).unwrap_err().to_string()
+    };
+    let error = refused(Fake::with_novel(3, 0), two_streams(4, 1));
+    assert!(error.contains("3 base and 0 novel") && error.contains("novel_per_batch"), "{error}");
+    assert!(refused(Fake::with_novel(0, 3), two_streams(4, 1)).contains("0 base and 3 novel"));
+    assert!(refused(Fake::with_novel(3, 3), two_streams(4, 4)).contains("in a batch of 4"));
+    let both = StreamConfig { balance_sources: true, ..two_streams(4, 1) };
+    assert!(refused(Fake::with_novel(3, 3), both).contains("choose one"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn a_larger_fraction_holds_the_smaller_one(
+        base in 0_usize..6, novel in 0_usize..40, seed in any::<u64>(),
+        one in 0.0_f64..=1.0, two in 0.0_f64..=1.0,
+    ) {
+        let source = Fake::with_novel(base, novel);
+        let small = chosen(&source, TrainOn::All, one.min(two), seed);
+        let large: BTreeSet<usize> =
+            chosen(&source, TrainOn::All, one.max(two), seed).into_iter().collect();
+        prop_assert!(small.iter().all(|case| large.contains(case)));
+    }
+
+    #[test]
+    fn two_streams_keep_their_promise_for_any_numbers(
+        base in 1_usize..20, novel in 1_usize..20, batch in 2_usize..7, share in 1_usize..6,
+        epoch in 0_u64..1000, drop_last in any::<bool>(),
+    ) {
+        let share = share.min(batch - 1);
+        let config = StreamConfig {
+            drop_last, augment: AugmentConfig::default(), ..two_streams(batch, share)
+        };
+        if let Ok(stream) = BatchStream::new(Arc::new(Fake::with_novel(base, novel)), config) {
+            let batches = all(&stream, epoch);
+            prop_assert_eq!(batches.len(), stream.batches_per_epoch());
+            let full = base / (batch - share);
+            for (i, found) in batches.iter().enumerate() {
+                let count = found.roles.iter().filter(|&&role| role == Role::Novel).count();
+                prop_assert_eq!(count, share);
+                let bases = if i < full { batch - share } else { base % (batch - share) };
+                prop_assert_eq!(found.len() - count, bases);
+            }
+        }
+    }
 
     #[test]
     fn an_epoch_has_the_promised_length(

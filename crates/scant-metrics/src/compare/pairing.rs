@@ -11,17 +11,17 @@ use crate::{
 
 /// The cases two evaluations share.
 #[derive(Debug)]
-pub(super) struct Pairs<'a> {
-    pub(super) policy: EmptyPolicy,
+pub(crate) struct Pairs<'a> {
+    pub(crate) policy: EmptyPolicy,
     /// In the order of ids.
-    pub(super) cases: Vec<PairedCase<'a>>,
-    pub(super) only_a: Vec<SampleId>,
-    pub(super) only_b: Vec<SampleId>,
+    pub(crate) cases: Vec<PairedCase<'a>>,
+    pub(crate) only_a: Vec<SampleId>,
+    pub(crate) only_b: Vec<SampleId>,
 }
 
 /// One case in both evaluations.
 #[derive(Debug)]
-pub(super) struct PairedCase<'a> {
+pub(crate) struct PairedCase<'a> {
     record_a: &'a CaseRecord,
     a: BTreeMap<&'a str, Observation<'a>>,
     b: BTreeMap<&'a str, Observation<'a>>,
@@ -29,16 +29,16 @@ pub(super) struct PairedCase<'a> {
 
 /// Values of one metric on one case, class by class.
 #[derive(Debug, Default)]
-pub(super) struct PairedValues {
+pub(crate) struct PairedValues {
     both: Vec<(f64, f64)>,
-    pub(super) a_only: usize,
-    pub(super) b_only: usize,
-    pub(super) neither: usize,
-    pub(super) infinite: usize,
+    pub(crate) a_only: usize,
+    pub(crate) b_only: usize,
+    pub(crate) neither: usize,
+    pub(crate) infinite: usize,
 }
 
 impl<'a> Pairs<'a> {
-    pub(super) fn of(a: &'a Evaluation, b: &'a Evaluation) -> Result<Self, MetricError> {
+    pub(crate) fn of(a: &'a Evaluation, b: &'a Evaluation) -> Result<Self, MetricError> {
         same_protocol(a, b)?;
         let reader = Reader::new(a, Some(b))?;
         let mut rest: BTreeMap<&SampleId, &'a CaseRecord> =
@@ -71,7 +71,7 @@ impl<'a> Pairs<'a> {
     }
 
     /// The first evaluation with its paired cases only.
-    pub(super) fn paired_a(&self, a: &Evaluation) -> Evaluation {
+    pub(crate) fn paired_a(&self, a: &Evaluation) -> Evaluation {
         Evaluation {
             part: a.part.clone(),
             protocol: a.protocol.clone(),
@@ -91,15 +91,15 @@ impl<'a> PairedCase<'a> {
         Self { record_a, a, b }
     }
 
-    pub(super) fn id(&self) -> &'a SampleId {
+    pub(crate) fn id(&self) -> &'a SampleId {
         &self.record_a.id
     }
 
-    pub(super) fn cluster(&self) -> (&'a str, &'a str) {
+    pub(crate) fn cluster(&self) -> (&'a str, &'a str) {
         (&self.record_a.id.source, &self.record_a.id.group)
     }
 
-    pub(super) fn values(&self, metric: Metric) -> PairedValues {
+    pub(crate) fn values(&self, metric: Metric) -> PairedValues {
         let mut values = PairedValues::default();
         let classes: std::collections::BTreeSet<&str> =
             self.a.keys().chain(self.b.keys()).copied().collect();
@@ -134,7 +134,7 @@ fn adopt_classes<'a>(
 
 impl PairedValues {
     /// Mean over classes of both sides; `None` where no class has both values.
-    pub(super) fn means(&self) -> Option<(f64, f64)> {
+    pub(crate) fn means(&self) -> Option<(f64, f64)> {
         if self.both.is_empty() {
             return None;
         }

@@ -28,10 +28,17 @@ pub fn one_sample_t(values: &[f64], mu0: f64) -> Option<TTest> {
     if spread <= 0.0 || !distance.is_finite() {
         return None;
     }
-    let n = values.len() as f64;
-    let (t, df) = (distance / (spread / n.sqrt()), n - 1.0);
+    t_of(distance, spread / (values.len() as f64).sqrt(), values.len() - 1)
+}
+
+/// The two-sided t-test of `distance` from 0, given its standard error.
+///
+/// `None` without degrees of freedom or when the error is not above the rounding of the distance.
+pub(crate) fn t_of(distance: f64, error: f64, df: usize) -> Option<TTest> {
+    let (t, df) = (distance / error, df as f64);
     let distribution = StudentsT::new(0.0, 1.0, df).ok()?;
-    Some(TTest { t, df, p: (2.0 * distribution.cdf(-t.abs())).min(1.0) })
+    let sound = error > 1e-14 * distance.abs() && t.is_finite();
+    sound.then(|| TTest { t, df, p: (2.0 * distribution.cdf(-t.abs())).min(1.0) })
 }
 
 /// Paired t-test of the mean difference against 0: `scipy.stats.ttest_1samp(differences, 0)`,

@@ -89,7 +89,8 @@ fn situation(s: EmptySituation) -> &'static str {
     }
 }
 
-fn line(fields: &[String], out: &mut String) {
+/// One line, with quotes where a field needs them.
+pub(crate) fn line(fields: &[String], out: &mut String) {
     for (i, field) in fields.iter().enumerate() {
         if i > 0 {
             out.push(',');

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use scant_metrics::Summary;
 
-use super::{interval_text, mean_text, mixes_units, row_name};
+use super::{Table, interval_text, mean_text, mixes_units, row_name};
 use crate::metric_words::{digits, label};
 use crate::numbers;
 
@@ -44,12 +44,37 @@ pub fn summary_markdown(summary: &Summary) -> String {
     out
 }
 
+/// A table of a page: its caption as a heading, smaller lines of a cell in brackets, notes below.
+pub(crate) fn table(table: &Table, out: &mut String) {
+    let _ = writeln!(out, "## {}\n", escape(&table.caption));
+    let words = |parts: [&String; 3]| {
+        let [text, rest @ ..] = parts.map(|p| escape(p));
+        let rest: Vec<String> = rest.into_iter().filter(|r| !r.is_empty()).collect();
+        if rest.is_empty() { text } else { format!("{text} ({})", rest.join("; ")) }
+    };
+    let none = String::new();
+    line(&table.head.iter().map(|h| words([&h.text, &h.sub, &none])).collect::<Vec<_>>(), out);
+    let rule = |i: usize| if i == 0 { ":--" } else { "--:" }.to_string();
+    line(&(0..table.head.len()).map(rule).collect::<Vec<_>>(), out);
+    for row in &table.rows {
+        let cell = |c: &super::Cell| {
+            let text = words([&c.text, &c.sub, &c.of]);
+            if c.class == "shown" { format!("**{text}**") } else { text }
+        };
+        line(&row.cells.iter().map(cell).collect::<Vec<_>>(), out);
+    }
+    out.push('\n');
+    for note in &table.notes {
+        let _ = writeln!(out, "{}\n", escape(note));
+    }
+}
+
 fn line(cells: &[String], out: &mut String) {
     let _ = writeln!(out, "| {} |", cells.join(" | "));
 }
 
 /// Names come from files and folders: they must stay inside their cell and stay plain text.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         match c {

@@ -82,7 +82,7 @@ fn write_row(row: &SummaryRow, metrics: &[Metric], name_width: usize, out: &mut 
 }
 
 /// Without control characters, which a terminal would obey.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
@@ -94,7 +94,8 @@ fn cut(text: &str, width: usize) -> String {
     }
 }
 
-fn wrap(text: &str, out: &mut String) {
+/// Lines of at most [`WIDTH`] characters.
+pub(crate) fn wrap(text: &str, out: &mut String) {
     let mut column = 0;
     for word in text.split_whitespace() {
         let word = cut(word, WIDTH);

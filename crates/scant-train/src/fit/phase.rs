@@ -8,7 +8,8 @@ use scant_nn::loss::group_dro::Groups;
 use scant_nn::source_norm::SourceNorms;
 use scant_nn::weights::{self, Weights};
 
-use super::{Run, images_by_source, network_size};
+use super::supply::by_source;
+use super::{Run, network_size};
 use crate::TrainError;
 use crate::average::Ema;
 use crate::objective::phase_heads;
@@ -22,7 +23,8 @@ pub(super) const INERT_SHARE: f64 = 1e-3;
 
 impl Run<'_> {
     /// Resets what starts anew in each phase.
-    pub(super) fn begin_phase(&mut self, index: usize) {
+    pub(super) fn begin_phase(&mut self, index: usize) -> Result<(), TrainError> {
+        self.draw_for(index)?;
         let phase = &self.recipe.phase[index];
         let optim = &self.recipe.optim;
         let steps = self.steps_of(phase);
@@ -40,12 +42,14 @@ impl Run<'_> {
         state.alpha_active = state.alpha.values().any(|a| a.alpha > 0.0);
         state.groups = match phase.loss.group_dro {
             None => Groups::default(),
-            Some(_) => Groups::equal(images_by_source(self.data)),
+            Some(_) => Groups::equal(by_source(self.stream.cases())),
         };
         let device = self.device.clone().autodiff();
         self.learners.heads = Heads::init(&self.heads_of(index), &device, self.recipe.seed);
         self.optimizer = Optimizer::new(self.recipe.optim);
+        self.count_images();
         self.warn_before_phase();
+        Ok(())
     }
 
     /// Optimiser steps of a phase that nothing cuts short.
@@ -148,15 +152,19 @@ impl Run<'_> {
             self.state.finished = true;
             return self.checkpoint();
         }
-        let next = self.recipe.phase[index + 1].from;
+        self.enter_phase(index + 1)
+    }
+
+    /// Starts a phase from what the one before it left.
+    pub(super) fn enter_phase(&mut self, index: usize) -> Result<(), TrainError> {
         let device = self.device.clone().autodiff();
-        match next {
+        match self.recipe.phase[index].from {
             // A new network even for `last`: running statistics are buffered inside a used one.
             From::Last => {
                 self.learners.model = self.rebuild(&weights::export(&self.learners.model))?;
             }
             From::Best => {
-                let path = self.folder.best(index);
+                let path = self.folder.best(index - 1);
                 let (tensors, norms) =
                     scant_infer::split_sources(scant_infer::load_tensors(&path)?.0);
                 let model = self.rebuild(&tensors)?;
@@ -172,11 +180,11 @@ impl Run<'_> {
             }
         }
         self.ema = self.recipe.ema.map(|e| Ema::new(e.decay));
-        self.begin_phase(index + 1);
+        self.begin_phase(index)?;
         self.checkpoint()
     }
 
-    fn rebuild(&self, tensors: &Weights) -> Result<scant_nn::Model, TrainError> {
+    pub(super) fn rebuild(&self, tensors: &Weights) -> Result<scant_nn::Model, TrainError> {
         let device = self.device.clone().autodiff();
         weights::import(self.config.zeros(&device)?, tensors)
             .map_err(|source| TrainError::Weights { path: self.folder.last(), source })

@@ -27,7 +27,12 @@ impl Run<'_> {
                 )
             })
             .collect();
-        if loss.group_dro.is_some() && self.weights_of_sources_stayed() {
+        if loss.group_dro.is_some() && self.state.groups.weights.len() < 2 {
+            found.push(format!(
+                "phase \"{name}\": group_dro was asked for, but there was one source to train on, so it \
+                 was the plain loss"
+            ));
+        } else if loss.group_dro.is_some() && self.weights_of_sources_stayed() {
             found.push(format!(
                 "phase \"{name}\": group_dro was asked for, but the weights of the sources stayed equal, \
                  so it was a mean over sources; raise its step"

@@ -11,7 +11,8 @@ use scant_nn::source_norm::SourceNorms;
 use scant_nn::{Model, weights};
 
 use super::sources::away_from_home;
-use super::{Data, FitOptions, Run, check, stream};
+use super::supply::stream;
+use super::{Data, FitOptions, Run, check};
 use crate::TrainError;
 use crate::average::Ema;
 use crate::checkpoint::{Checkpoint, State};
@@ -43,7 +44,7 @@ impl<'a> Run<'a> {
         if let Some(path) = recipe.model.weights().filter(|_| !continues) {
             model = take_over(model, path, observer)?;
         }
-        let stream = stream(recipe, data)?;
+        let stream = stream(recipe, data, 0)?;
         let own = recipe.model.source_norm();
         let away = if own { away_from_home(data)? } else { Vec::new() };
         let norms = SourceNorms::copies(&model, &away);
@@ -80,6 +81,7 @@ impl<'a> Run<'a> {
             device,
             config,
             stream,
+            supply: recipe.supply(0),
             validation,
             learners: Learners { model, heads: Heads::none(), norms },
             away,
@@ -91,8 +93,10 @@ impl<'a> Run<'a> {
         };
         if continues {
             run.restore()?;
+        } else if let Some(source) = options.phases_from {
+            run.take_phases(source)?;
         } else {
-            run.begin_phase(0);
+            run.begin_phase(0)?;
         }
         Ok(run)
     }
@@ -113,6 +117,7 @@ impl<'a> Run<'a> {
         let norms = SourceNorms::copies(&model, &self.away);
         let norms = norms.import(&model, &checkpoint.norms).map_err(wrong)?;
         self.state = checkpoint.state;
+        self.draw_for(self.state.phase)?;
         let heads = Heads::zeros(&self.heads_of(self.state.phase), &device)
             .import(&checkpoint.heads)
             .map_err(wrong)?;
@@ -174,9 +179,10 @@ fn take_over(model: Model, path: &Path, observer: &mut dyn Observer) -> Result<M
     Ok(model)
 }
 
-fn empty_phase(name: &str) -> PhaseRecord {
+pub(super) fn empty_phase(name: &str) -> PhaseRecord {
     PhaseRecord {
         name: name.to_owned(),
+        images: BTreeMap::new(),
         epochs: Vec::new(),
         best_epoch: None,
         best_val_dice: None,

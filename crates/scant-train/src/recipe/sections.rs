@@ -2,7 +2,7 @@
 
 use scant_data::augment::AugmentConfig;
 use scant_data::preprocess::{Fit, Normalise, PreprocessConfig};
-use scant_data::stream::PatchConfig;
+use scant_data::stream::{PatchConfig, TrainOn};
 use scant_nn::Precision;
 use serde::{Deserialize, Serialize};
 
@@ -51,10 +51,28 @@ pub struct DataSection {
     pub patches: Option<PatchConfig>,
     /// Draw every source equally often.
     pub balance_sources: bool,
+    /// The roles whose training images are trained on.
+    #[serde(skip_serializing_if = "is_default")]
+    pub train_on: TrainOn,
+    /// Share of the training images of every novel source that takes part.
+    #[serde(skip_serializing_if = "is_one")]
+    pub novel_fraction: f64,
+    /// Images of novel sources in every batch; 0 draws from all images alike.
+    #[serde(skip_serializing_if = "is_default")]
+    pub novel_per_batch: usize,
     /// Loader threads besides the step.
     pub workers: usize,
     /// Memory for decoded images, MiB; 0 decodes anew each epoch.
     pub cache_mib: usize,
+}
+
+// What asks for nothing is not written, so that checkpoints of before such a key existed go on.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn is_one(value: &f64) -> bool {
+    *value == 1.0
 }
 
 impl Default for DataSection {
@@ -68,6 +86,9 @@ impl Default for DataSection {
             augment: Augment::Names(vec!["flip".into(), "rot90".into()]),
             patches: None,
             balance_sources: false,
+            train_on: TrainOn::All,
+            novel_fraction: 1.0,
+            novel_per_batch: 0,
             workers: 1,
             cache_mib: 1024,
         }
@@ -124,6 +145,10 @@ impl DataSection {
         if self.size.is_none() && self.patches.is_none() && self.batch > 1 {
             let allowed = "images that keep their size need data.patches or batch = 1";
             return Err(RecipeError::value("data.batch", self.batch, allowed));
+        }
+        if !(0.0..=1.0).contains(&self.novel_fraction) {
+            let allowed = "a share of the novel images, from 0 to 1";
+            return Err(RecipeError::value("data.novel_fraction", self.novel_fraction, allowed));
         }
         self.augment.config().map(|_| ())
     }

@@ -1,0 +1,23 @@
+//! Small studies for tests.
+
+use std::collections::BTreeMap;
+
+use scant_core::Evaluation;
+
+use super::Runs;
+use crate::score::fixtures::{case, evaluation};
+
+/// Evaluations of one method by seed.
+pub(crate) type Owned = BTreeMap<u64, Evaluation>;
+
+/// Per seed, `(group, stem, dice)` of every case of source `s`, class `x`.
+pub(crate) fn runs(seeds: &[(u64, &[(&str, &str, f64)])]) -> Owned {
+    let of = |cases: &[(&str, &str, f64)]| {
+        evaluation(cases.iter().map(|(g, n, d)| case("s", g, n, &[("x", *d)])).collect())
+    };
+    seeds.iter().map(|(seed, cases)| (*seed, of(cases))).collect()
+}
+
+pub(crate) fn by_ref(owned: &Owned) -> Runs<'_> {
+    owned.iter().map(|(seed, e)| (*seed, e)).collect()
+}
