@@ -108,7 +108,8 @@ fn one_source_alone_is_trained_and_warned_of() {
     scratch.write("dro.toml", recipe(phases).as_bytes());
     scratch.ok("train pool/site-1 --recipe dro.toml --set model.source_norm=true -o run");
     let warnings = warnings(&scratch.json("run/record.json"));
-    for words in ["one source to train on, so it was the plain loss", "model.source_norm was asked"] {
+    for words in ["one source to train on, so it was the plain loss", "model.source_norm was asked"]
+    {
         assert!(warnings.contains(words), "no {words:?} in {warnings}");
     }
 }

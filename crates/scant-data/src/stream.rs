@@ -7,10 +7,12 @@
 //! Legend: B batch · C channels · H, W pixels.
 
 mod config;
+mod noise;
 mod order;
 mod patch;
 mod prefetch;
 mod prepare;
+mod reference;
 mod subset;
 
 use std::error::Error;
@@ -24,6 +26,7 @@ pub use config::{PatchConfig, StreamConfig, StreamError};
 pub use order::Draw;
 pub use prefetch::EpochBatches;
 use prepare::{Prepared, Preparer};
+pub use reference::{Fitted, fit_harmonise};
 pub use subset::{Selection, Subset, TrainOn};
 
 /// Why a case could not be delivered; the message names the case or its file.

@@ -13,10 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use scant_core::{EpochRecord, LabelSpace, RunRecord, Sample};
+use scant_data::preprocess::PreprocessConfig;
 use scant_data::stream::{BatchStream, CaseSource};
-use scant_infer::{
-    ModelCard, PredictOptions, Predictor, Provenance, SOURCE_NORMS, TileOptions,
-};
+use scant_infer::{ModelCard, PredictOptions, Predictor, Provenance, SOURCE_NORMS, TileOptions};
 use scant_nn::weights::{self, Weights};
 use scant_nn::{Device, Model, ModelConfig, source_norm};
 
@@ -124,7 +123,10 @@ pub fn check(recipe: &Recipe, data: &Data, device: &Device) -> Result<(), TrainE
         }
         phase_heads(&phase.loss, &config, network_size(recipe))?;
     }
-    (0..recipe.phase.len()).try_for_each(|phase| supply::stream(recipe, data, phase).map(drop))
+    supply::check_harmonise(recipe, data)?;
+    let preprocess = recipe.data.preprocess();
+    (0..recipe.phase.len())
+        .try_for_each(|phase| supply::stream(recipe, data, phase, &preprocess).map(drop))
 }
 
 /// Rows and columns of what the network sees; `None` where images keep their size.
@@ -161,6 +163,8 @@ struct Run<'a> {
     provenance: Provenance,
     device: Device,
     config: ModelConfig,
+    /// That of the recipe with what was fitted on the base images.
+    preprocess: PreprocessConfig,
     /// Of the current phase, with what it draws from.
     stream: BatchStream,
     supply: Supply,
@@ -379,7 +383,7 @@ impl Run<'_> {
         }
         let mut predictor = Predictor::new(
             weights::set_training(model, false),
-            self.recipe.data.preprocess(),
+            self.preprocess.clone(),
             self.data.classes.clone(),
             options,
             self.device.clone(),
@@ -404,7 +408,7 @@ impl Run<'_> {
             model: self.config.clone(),
             classes: self.data.classes.clone(),
             mask_values: self.data.mask_values.clone(),
-            preprocess: self.recipe.data.preprocess(),
+            preprocess: self.preprocess.clone(),
             tile: self.recipe.data.patches.as_ref().map(|p| p.size),
             threshold: 0.5,
             provenance: Provenance {

@@ -31,9 +31,9 @@ pub use fit::{
 };
 pub use optimizer::Optimizer;
 pub use recipe::{
-    DataSection, Difference, EmaSection, From, LimitSection, ModelSection, OptimSection,
-    OptimizerName, Phase, PhaseLoss, PrecisionName, Recipe, RecipeError, ScheduleName,
-    SplitSection,
+    DataSection, Difference, EmaSection, From, HarmoniseSection, LimitSection, ModelSection,
+    OptimSection, OptimizerName, Phase, PhaseLoss, PrecisionName, Recipe, RecipeError,
+    ScheduleName, SplitSection,
 };
 pub use run_folder::RunFolder;
 pub use schedule::Schedule;

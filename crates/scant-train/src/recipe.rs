@@ -19,8 +19,8 @@ pub use model::ModelSection;
 pub(crate) use model::check_source_norm;
 pub use phase::{From, Phase, PhaseLoss};
 pub use sections::{
-    DataSection, EmaSection, LimitSection, OptimSection, OptimizerName, PrecisionName,
-    ScheduleName, SplitSection,
+    DataSection, EmaSection, HarmoniseSection, LimitSection, OptimSection, OptimizerName,
+    PrecisionName, ScheduleName, SplitSection,
 };
 pub(crate) use supply::Supply;
 

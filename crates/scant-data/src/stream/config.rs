@@ -22,7 +22,9 @@ pub enum StreamError {
     #[error("there are no cases to train on: check the split and the roles of the pool")]
     NoCases,
     /// A selection that leaves nothing.
-    #[error("nothing is selected: there are {there_are}, of the novel ones novel_fraction = {fraction} takes part")]
+    #[error(
+        "nothing is selected: there are {there_are}, of the novel ones novel_fraction = {fraction} takes part"
+    )]
     NothingSelected {
         /// Roles with their numbers.
         there_are: String,
@@ -92,6 +94,9 @@ pub struct StreamConfig {
     /// Cases of novel sources in every batch, beside `batch - novel_per_batch` of base sources; 0
     /// draws from all cases alike. An epoch passes once over the base cases.
     pub novel_per_batch: usize,
+    /// Standard deviation of the noise on training images, for intensities from 0 to 1; see the header
+    /// of `stream/noise.rs`.
+    pub noise_sigma: f64,
 }
 
 impl Default for StreamConfig {
@@ -108,6 +113,7 @@ impl Default for StreamConfig {
             drop_last: false,
             balance_sources: false,
             novel_per_batch: 0,
+            noise_sigma: 0.0,
         }
     }
 }
@@ -137,6 +143,12 @@ impl StreamConfig {
                 "novel_per_batch and balance_sources both decide what a batch holds: choose one"
                     .into(),
             );
+        }
+        if !(0.0..=1.0).contains(&self.noise_sigma) {
+            return refuse(format!(
+                "noise_sigma = {} is not possible: a standard deviation from 0 to 1",
+                self.noise_sigma
+            ));
         }
         if let Some(PatchConfig { size, foreground }) = &self.patches {
             if size.iter().any(|n| !(1..=65_536).contains(n)) {

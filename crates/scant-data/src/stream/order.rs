@@ -25,6 +25,7 @@ enum Purpose {
     Order = 1,
     Variation = 2,
     NovelCycle = 3,
+    Noise = 4,
 }
 
 /// Seed, epoch, case, copy and purpose are the key itself, so no two streams can collide.
@@ -41,6 +42,11 @@ fn generator(seed: u64, epoch: u64, case: u64, copy: u32, purpose: Purpose) -> C
 /// The generator of a case's piece and augmentation.
 pub(super) fn variation(seed: u64, epoch: u64, draw: Draw) -> ChaCha8Rng {
     generator(seed, epoch, draw.case as u64, draw.copy, Purpose::Variation)
+}
+
+/// The generator of the noise on a case.
+pub(super) fn noise(seed: u64, epoch: u64, draw: Draw) -> ChaCha8Rng {
+    generator(seed, epoch, draw.case as u64, draw.copy, Purpose::Noise)
 }
 
 /// Cases of each source, sources by name.

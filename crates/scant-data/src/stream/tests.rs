@@ -3,13 +3,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use proptest::prelude::*;
 use scant_core::{Image, LabelMap, PixelType};
 
 use super::*;
 use crate::augment::AugmentConfig;
-use crate::preprocess::PreprocessConfig;
+use crate::preprocess::harmonise::HarmoniseMethod;
+use crate::preprocess::{Normalise, PreprocessConfig};
 
 /// Generated cases: the first `big` belong to source "a", the rest to "b".
 struct Fake {
@@ -399,6 +400,103 @@ fn two_streams_that_cannot_be_are_refused() {
     assert!(refused(Fake::with_novel(3, 3), two_streams(4, 4)).contains("in a batch of 4"));
     let both = StreamConfig { balance_sources: true, ..two_streams(4, 1) };
     assert!(refused(Fake::with_novel(3, 3), both).contains("choose one"));
+}
+
+/// The generated cases with intensities from 0.3 to 0.7.
+struct Mid(Fake);
+
+impl CaseSource for Mid {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn id(&self, case: usize) -> &SampleId {
+        self.0.id(case)
+    }
+
+    fn role(&self, case: usize) -> Role {
+        self.0.role(case)
+    }
+
+    fn load(&self, case: usize) -> Result<Sample, LoadError> {
+        let mut sample = self.0.load(case)?;
+        let most = sample.image.pixels.iter().copied().fold(1.0, f32::max);
+        sample.image.pixels.mapv_inplace(|v| 0.3 + 0.4 * v / most);
+        Ok(sample)
+    }
+}
+
+#[test]
+fn noise_is_anew_each_time_has_its_strength_and_comes_before_normalisation() {
+    let plain = |noise_sigma: f64| StreamConfig {
+        noise_sigma,
+        preprocess: PreprocessConfig { normalise: Normalise::None, ..PreprocessConfig::default() },
+        augment: AugmentConfig::default(),
+        ..two_streams(3, 2)
+    };
+    let stream = |config| BatchStream::new(Arc::new(Mid(Fake::with_novel(6, 2))), config).unwrap();
+    let (clean, noisy) = (stream(plain(0.0)), stream(plain(0.05)));
+    let (before, after) = (all(&clean, 1), all(&noisy, 1));
+    assert_eq!(after, all(&noisy, 1));
+    let mut copies: BTreeMap<SampleId, Array3<f32>> = BTreeMap::new();
+    for (clean, noisy) in before.iter().zip(&after) {
+        assert_eq!((&clean.ids, &clean.labels), (&noisy.ids, &noisy.labels));
+        let added = &noisy.images - &clean.images;
+        assert!((added.std(0.0) - 0.05).abs() < 0.01 && added.mean().unwrap().abs() < 0.01);
+        for (i, image) in added.outer_iter().enumerate() {
+            let (grey, rest) = (image.index_axis(Axis(0), 0), image.index_axis(Axis(0), 2));
+            assert!((&grey - &rest).iter().all(|v| v.abs() < 1e-6), "grey stays grey");
+            let image = image.to_owned();
+            if let Some(other) = copies.insert(noisy.ids[i].clone(), image.clone()) {
+                assert!((other - image).std(0.0) > 0.03, "every copy has its own noise");
+            }
+        }
+    }
+    let scaled = StreamConfig {
+        preprocess: PreprocessConfig { channels: 1, ..PreprocessConfig::default() },
+        ..plain(0.2)
+    };
+    for batch in all(&stream(scaled), 0) {
+        for image in batch.images.outer_iter() {
+            assert!((image.std(0.0) - 1.0).abs() < 1e-3 && image.mean().unwrap().abs() < 1e-3);
+        }
+    }
+    let wild = BatchStream::new(Arc::new(Fake::with_novel(6, 2)), plain(0.1)).unwrap();
+    let error = wild.epoch(0).find_map(Result::err).unwrap().to_string();
+    assert!(error.contains("noise_sigma works on intensities from 0 to 1"), "{error}");
+    assert!(BatchStream::new(Arc::new(Fake::new(4, 0)), plain(1.1)).is_err());
+}
+
+#[test]
+fn harmonising_is_fitted_on_base_cases_alone_and_moves_the_others() {
+    let preprocess =
+        PreprocessConfig { channels: 1, normalise: Normalise::None, ..PreprocessConfig::default() };
+    let fit = |novel| {
+        let source = Mid(Fake::with_novel(5, novel));
+        fit_harmonise(HarmoniseMethod::Histogram, &source, &preprocess).unwrap()
+    };
+    let fitted = fit(4);
+    assert_eq!((fitted.images, fitted.passed_over.len()), (5, 0));
+    assert_eq!(fitted, fit(0), "novel images take no part in the fit");
+    let harmonise = Some(fitted.harmonise);
+    let config = StreamConfig {
+        preprocess: PreprocessConfig { harmonise, ..preprocess.clone() },
+        augment: AugmentConfig::default(),
+        ..config(3, 1)
+    };
+    let stream = BatchStream::new(Arc::new(Mid(Fake::with_novel(5, 4))), config).unwrap();
+    let means: Vec<f32> = all(&stream, 0)
+        .iter()
+        .flat_map(|b| b.images.outer_iter().map(|i| i.mean().unwrap()).collect::<Vec<_>>())
+        .collect();
+    assert!(means.iter().all(|m| (m - means[0]).abs() < 2e-3), "{means:?}");
+    let none = Mid(Fake::with_novel(0, 3));
+    let error = fit_harmonise(HarmoniseMethod::Histogram, &none, &preprocess).unwrap_err();
+    assert!(error.to_string().contains("base training images"), "{error}");
+    let grey = Mid(Fake::with_novel(3, 0));
+    let colour = PreprocessConfig { channels: 3, ..preprocess };
+    let error = fit_harmonise(HarmoniseMethod::Macenko, &grey, &colour).unwrap_err().to_string();
+    assert!(error.contains("a/case00") && error.contains("grey"), "{error}");
 }
 
 proptest! {

@@ -89,7 +89,7 @@ impl Run<'_> {
         }
     }
 
-    fn warn(&mut self, message: String) {
+    pub(super) fn warn(&mut self, message: String) {
         self.observer.warning(&message);
         self.state.warnings.push(message);
     }

@@ -11,7 +11,7 @@ use scant_nn::source_norm::SourceNorms;
 use scant_nn::{Model, weights};
 
 use super::sources::away_from_home;
-use super::supply::stream;
+use super::supply::{preprocess, stream};
 use super::{Data, FitOptions, Run, check};
 use crate::TrainError;
 use crate::average::Ema;
@@ -44,7 +44,8 @@ impl<'a> Run<'a> {
         if let Some(path) = recipe.model.weights().filter(|_| !continues) {
             model = take_over(model, path, observer)?;
         }
-        let stream = stream(recipe, data, 0)?;
+        let (preprocess, fitted) = preprocess(recipe, data)?;
+        let stream = stream(recipe, data, 0, &preprocess)?;
         let own = recipe.model.source_norm();
         let away = if own { away_from_home(data)? } else { Vec::new() };
         let norms = SourceNorms::copies(&model, &away);
@@ -80,6 +81,7 @@ impl<'a> Run<'a> {
             provenance: options.provenance.clone(),
             device,
             config,
+            preprocess,
             stream,
             supply: recipe.supply(0),
             validation,
@@ -96,6 +98,9 @@ impl<'a> Run<'a> {
         } else if let Some(source) = options.phases_from {
             run.take_phases(source)?;
         } else {
+            if let Some(fitted) = &fitted {
+                run.tell_fitted(fitted);
+            }
             run.begin_phase(0)?;
         }
         Ok(run)

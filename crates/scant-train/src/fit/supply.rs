@@ -1,25 +1,62 @@
-//! The batches of each phase.
+//! The batches of each phase, and what their images are made to look like.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use scant_data::stream::{BatchStream, CaseSource, StreamConfig, StreamError, Subset};
+use scant_core::Role;
+use scant_data::preprocess::{PreprocessConfig, PreprocessError};
+use scant_data::stream::{
+    BatchStream, CaseSource, Fitted, LoadError, StreamConfig, StreamError, Subset, fit_harmonise,
+};
 
 use super::{Data, Run};
 use crate::TrainError;
 use crate::recipe::{Recipe, RecipeError};
+
+/// Whether there is anything to fit `data.harmonise` on.
+pub(super) fn check_harmonise(recipe: &Recipe, data: &Data) -> Result<(), TrainError> {
+    let Some(section) = recipe.data.harmonise else { return Ok(()) };
+    let method = section.method;
+    let base = (0..data.train.len()).find(|&case| data.train.role(case) == Role::Base);
+    let Some(base) = base else {
+        let value = format!("\"{}\"", method.name());
+        let allowed = "it is fitted on base training images, and there are none";
+        return Err(RecipeError::value("data.harmonise.method", value, allowed).into());
+    };
+    // One image tells whether the pool is grey; each of them is looked at when it is fitted on.
+    let sample = data.train.load(base)?;
+    if method.needs_colour() && sample.image.pixels.shape().first() == Some(&1) {
+        let grey = PreprocessError::GreyImage(method.name());
+        return Err(LoadError::new(sample.id.to_string(), grey).into());
+    }
+    Ok(())
+}
+
+/// The preprocessing of a recipe, fitted on all base images of the training part, whichever of them
+/// are trained on.
+pub(super) fn preprocess(
+    recipe: &Recipe,
+    data: &Data,
+) -> Result<(PreprocessConfig, Option<Fitted>), TrainError> {
+    let mut preprocess = recipe.data.preprocess();
+    let Some(section) = recipe.data.harmonise else { return Ok((preprocess, None)) };
+    let fitted = fit_harmonise(section.method, &*data.train, &preprocess)?;
+    preprocess.harmonise = Some(fitted.harmonise.clone());
+    Ok((preprocess, Some(fitted)))
+}
 
 /// The batch stream of a phase, by its position.
 pub(super) fn stream(
     recipe: &Recipe,
     data: &Data,
     phase: usize,
+    preprocess: &PreprocessConfig,
 ) -> Result<BatchStream, TrainError> {
     let supply = recipe.supply(phase);
     let d = &recipe.data;
     let config = StreamConfig {
         batch: d.batch,
-        preprocess: d.preprocess(),
+        preprocess: preprocess.clone(),
         augment: d.augment.config()?,
         patches: d.patches.clone(),
         seed: recipe.seed,
@@ -29,6 +66,7 @@ pub(super) fn stream(
         drop_last: false,
         balance_sources: d.balance_sources,
         novel_per_batch: supply.novel_per_batch,
+        noise_sigma: d.noise_sigma,
     };
     let mut source = Arc::clone(&data.train);
     if !supply.selection.is_everything() {
@@ -63,10 +101,24 @@ impl Run<'_> {
     pub(super) fn draw_for(&mut self, phase: usize) -> Result<(), TrainError> {
         let supply = self.recipe.supply(phase);
         if supply != self.supply {
-            self.stream = stream(self.recipe, self.data, phase)?;
+            self.stream = stream(self.recipe, self.data, phase, &self.preprocess)?;
             self.supply = supply;
         }
         Ok(())
+    }
+
+    /// Says what images were fitted on.
+    pub(super) fn tell_fitted(&mut self, fitted: &Fitted) {
+        let method = fitted.harmonise.method().name();
+        let images = fitted.images;
+        self.observer.note(&format!("harmonise by {method}: fitted on {images} base images"));
+        if let Some(first) = fitted.passed_over.first() {
+            self.warn(format!(
+                "harmonise by {method}: {} base image(s) have too little to go by (almost no tissue, or one \
+                 colour) and stay as they are; the first is {first}",
+                fitted.passed_over.len()
+            ));
+        }
     }
 
     /// Writes down how many images the current phase trains on, and says so where it is not all.

@@ -87,6 +87,8 @@ fn impossible_values_are_named_with_their_range() {
         ("data.novel_fraction=nan", "from 0 to 1"),
         ("data.novel_per_batch=4", "below data.batch = 4"),
         ("phase.1.novel_per_batch=9", "phase.1.novel_per_batch = 9"),
+        ("data.noise_sigma=1.5", "data.noise_sigma = 1.5"),
+        ("data.harmonise={ method = \"macenco\" }", "did you mean `macenko`"),
         ("data.train_on=novell", "did you mean `novel`"),
     ] {
         let message = Recipe::parse(SMALL, &[set.to_owned()]).unwrap_err().to_string();
@@ -120,4 +122,20 @@ fn a_phase_overrides_what_is_drawn() {
     assert!(set(&[&one_role[..], &["phase.0.novel_per_batch=0"]].concat()).is_ok());
     let message = set(&["data.novel_per_batch=1", "data.balance_sources=true"]).unwrap_err();
     assert!(message.to_string().contains("choose one"), "{message}");
+}
+
+#[test]
+fn what_asks_for_nothing_is_not_written_and_colours_need_three_channels() {
+    let text = Recipe::parse(SMALL, &[]).unwrap().to_toml();
+    for key in ["train_on", "novel_fraction", "novel_per_batch", "noise_sigma", "harmonise"] {
+        assert!(!text.contains(key), "{text}");
+    }
+    let set =
+        |more: &str| Recipe::parse(SMALL, &[more.to_owned(), "data.noise_sigma=0.1".to_owned()]);
+    let recipe = set("data.harmonise={ method = \"vahadane\" }").unwrap();
+    assert_eq!(Recipe::parse(&recipe.to_toml(), &[]).unwrap(), recipe);
+    let grey = Recipe::parse(&recipe.to_toml(), &["data.channels=1".to_owned()]).unwrap_err();
+    assert!(grey.to_string().contains("data.harmonise.method = \"vahadane\""), "{grey}");
+    let both = ["data.channels=1".to_owned(), "data.harmonise.method=histogram".to_owned()];
+    assert!(Recipe::parse(&recipe.to_toml(), &both).is_ok());
 }
