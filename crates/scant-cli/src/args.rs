@@ -309,8 +309,9 @@ pub(crate) struct BenchStepArgs {
     #[arg(long, default_value_t = 2, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: u32,
-    /// Loss terms with weight 1, joined by "-": dice, bce, ce, iou [default: that of the recipes]
-    #[arg(long, value_name = "TERM-TERM")]
+    /// Loss terms with weight 1, joined by "-": dice, bce, ce, iou; or the table of a recipe's phase, e.g.
+    /// "{ dice = 1.0, local_contrast = {} }" [default: that of the recipes]
+    #[arg(long, value_name = "TERM-TERM|TABLE")]
     pub(crate) loss: Option<String>,
     /// Add the feature discrepancy on every tap
     #[arg(long)]

@@ -8,10 +8,12 @@
 
 pub mod block;
 pub mod capture;
+pub mod heads;
 pub mod loss;
 pub mod model;
 mod output;
 mod resample;
+pub mod source_norm;
 pub mod weights;
 
 pub use burn::tensor::Device;

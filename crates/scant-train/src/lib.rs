@@ -32,9 +32,8 @@ pub use fit::{
 pub use optimizer::Optimizer;
 pub use recipe::{
     DataSection, Difference, EmaSection, From, HarmoniseSection, LimitSection, ModelSection,
-    OptimSection,
-    OptimizerName, Phase, PhaseLoss, PrecisionName, Recipe, RecipeError, ScheduleName,
-    SplitSection,
+    OptimSection, OptimizerName, Phase, PhaseLoss, PrecisionName, Recipe, RecipeError,
+    ScheduleName, SplitSection,
 };
 pub use run_folder::RunFolder;
 pub use schedule::Schedule;

@@ -16,6 +16,7 @@ use thiserror::Error;
 
 pub use difference::Difference;
 pub use model::ModelSection;
+pub(crate) use model::check_source_norm;
 pub use phase::{From, Phase, PhaseLoss};
 pub use sections::{
     DataSection, EmaSection, HarmoniseSection, LimitSection, OptimSection, OptimizerName,
@@ -170,6 +171,11 @@ impl Recipe {
         }
         if self.phase.is_empty() {
             return Err(RecipeError::value("phase", "[]", "a recipe needs at least one [[phase]]"));
+        }
+        if self.ema.is_some() && self.model.source_norm() {
+            let allowed =
+                "a moving average keeps one set of norms: leave [ema] out, or source_norm";
+            return Err(RecipeError::value("model.source_norm", "true", allowed));
         }
         for (i, phase) in self.phase.iter().enumerate() {
             phase.validate(i)?;

@@ -285,7 +285,14 @@ fn a_mask_of_another_resolution_is_refused() {
 #[test]
 fn forms_are_written_in_kebab_case() {
     let names = FORMS.map(|form| serde_json::to_string(&form).unwrap());
-    let expected = ["paper-sum", "pixel-mean", "region-mean", "scalar-normalised", "released-code", "relative"];
+    let expected = [
+        "paper-sum",
+        "pixel-mean",
+        "region-mean",
+        "scalar-normalised",
+        "released-code",
+        "relative",
+    ];
     assert_eq!(names, expected.map(|name| format!("\"{name}\"")));
 }
 
