@@ -415,11 +415,10 @@ mod tests {
                 assert!(terms["feature_discrepancy"] != 0.0, "{form} {pixels} {terms:?}");
                 let (loss, gradients) = differentiate(
                     steps.precision,
-                    &steps.model,
+                    &steps.learners,
                     &steps.batch,
                     &steps.loss,
-                    &steps.alpha,
-                    3,
+                    &steps.lent,
                 );
                 assert!(gradients.is_some());
                 let seen = loss.seen();
