@@ -149,8 +149,8 @@ fn noise_is_a_ratio_of_losses() {
     let html = render_study(&load_study(folder.path()).unwrap()).unwrap();
     // It loses 0.8 - 4 * 0.03 = 0.68 times sigma in every case, the reference 0.8 times.
     assert!(html.contains(
-        "Of the Dice that plain loses to noise, sturdy loses 0.85 [0.85, 0.85] times at noise 0.1 and \
-         0.85 [0.85, 0.85] times at noise 0.2."
+        "What sturdy loses to noise, in units of what plain loses: 0.85 [0.85, 0.85] at noise 0.1 and \
+         0.85 [0.85, 0.85] at noise 0.2."
     ));
     assert!(html.contains("Dice over noise") && html.contains("Loss of Dice to noise"));
 }

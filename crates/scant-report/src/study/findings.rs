@@ -18,6 +18,9 @@ pub(super) const METRICS: [Metric; 3] = [Metric::Dice, Metric::Iou, Metric::Hd95
 /// Corrected p below this, and an interval that leaves out 0, are called a difference.
 pub(super) const LEVEL: f64 = 0.05;
 
+/// Positions on an axis and the points that stand there, ascending.
+pub(super) type Positions = Vec<(f64, usize)>;
+
 /// A place in the grid: one value on every axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Point {
@@ -273,8 +276,8 @@ impl<'a> Findings<'a> {
     }
 
     /// Points that differ on `axis` only, by the label of the rest, in ascending order of the axis.
-    pub(super) fn slices(&self, axis: &str) -> Vec<(String, Vec<(f64, usize)>)> {
-        let mut out: Vec<(BTreeMap<String, String>, Vec<(f64, usize)>)> = Vec::new();
+    pub(super) fn slices(&self, axis: &str) -> Vec<(String, Positions)> {
+        let mut out: Vec<(BTreeMap<String, String>, Positions)> = Vec::new();
         for (i, point) in self.points.iter().enumerate() {
             let Some(x) = point.at.get(axis).and_then(|v| position(v)) else { continue };
             let mut rest = point.at.clone();

@@ -111,6 +111,7 @@ pub(super) fn verdicts(study: &LoadedStudy, f: &Findings<'_>) -> Vec<String> {
             "No method shares {MIN_SEEDS} seeds with {name} at any point, so nothing is claimed."
         ));
     }
+    out.extend(bounds(f));
     out.extend(areas(f, name));
     out.extend(drops(f, name));
     out.extend(worst_off(study, f, name));
@@ -127,6 +128,28 @@ fn by_how_much(at: &str, d: &PairedDifference) -> String {
         with_interval(d.difference.value.abs(), interval, 3),
         p_text(corrected(d.tests))
     )
+}
+
+/// How bad each method could be at its worst point.
+fn bounds(f: &Findings<'_>) -> Option<String> {
+    let lowest = |method: usize| {
+        let rows = f.rows.iter().filter(|r| r.method == method && r.metric == METRICS[0]);
+        let found =
+            rows.filter_map(|r| Some((r.point, r.difference.as_ref()?.difference.at_least?)));
+        found.min_by(|a, b| a.1.total_cmp(&b.1))
+    };
+    let words: Vec<String> = (0..f.methods.len())
+        .filter_map(|m| lowest(m).map(|(p, low)| (m, p, low)))
+        .map(|(m, p, low)| format!("{} {} ({})", f.methods[m], signed(low, 3), f.points[p].label))
+        .collect();
+    let percent = f.options.summary.confidence * 100.0;
+    (!words.is_empty()).then(|| {
+        format!(
+            "One-sided {percent:.0} % bounds, each on its own: the difference is above this at every \
+             point, {}.",
+            numbers::list(&words)
+        )
+    })
 }
 
 fn areas(f: &Findings<'_>, reference: &str) -> Vec<String> {
@@ -168,7 +191,7 @@ fn drops(f: &Findings<'_>, reference: &str) -> Vec<String> {
                 let (ratio, interval) = (row.found.ratio?, row.found.interval?);
                 let clear = shown(&row.found.difference, row.found.tests);
                 Some(format!(
-                    "{} times at {}{}",
+                    "{} at {}{}",
                     with_interval(ratio, Some(interval), 2),
                     f.points[row.point].label,
                     if clear { "" } else { " (not shown to differ)" }
@@ -177,7 +200,7 @@ fn drops(f: &Findings<'_>, reference: &str) -> Vec<String> {
             .collect();
         if !found.is_empty() {
             out.push(format!(
-                "Of the Dice that {reference} loses to noise, {name} loses {}.",
+                "What {name} loses to noise, in units of what {reference} loses: {}.",
                 numbers::list(&found)
             ));
         }
