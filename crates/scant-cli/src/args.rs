@@ -57,7 +57,7 @@ pub(crate) enum Command {
     Predict(PredictArgs),
     /// Paired statistics between runs; the first is the baseline
     Compare(CompareArgs),
-    /// Write the HTML report of one or more runs
+    /// Write the HTML report of one or more runs, or of a study
     Report(ReportArgs),
     /// Seconds, arithmetic and memory of a network on this machine
     #[command(subcommand)]
@@ -102,6 +102,9 @@ pub(crate) struct DemoArgs {
     /// Structures to draw: 1 or 2
     #[arg(long, default_value_t = 1)]
     pub(crate) classes: usize,
+    /// How far the other sites are from the first: 0 all alike, 1 as real ones are, at most 1.5
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) shift: f64,
     /// Seed of everything
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
@@ -282,7 +285,7 @@ pub(crate) struct CompareArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// Run folders
+    /// Run folders, or one study folder
     #[arg(required = true)]
     pub(crate) runs: Vec<PathBuf>,
     /// The file to write [default: report.html in the first run]
@@ -306,8 +309,9 @@ pub(crate) struct BenchStepArgs {
     #[arg(long, default_value_t = 2, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: u32,
-    /// Loss terms with weight 1, joined by "-": dice, bce, ce, iou [default: that of the recipes]
-    #[arg(long, value_name = "TERM-TERM")]
+    /// Loss terms with weight 1, joined by "-": dice, bce, ce, iou; or the table of a recipe's phase, e.g.
+    /// "{ dice = 1.0, local_contrast = {} }" [default: that of the recipes]
+    #[arg(long, value_name = "TERM-TERM|TABLE")]
     pub(crate) loss: Option<String>,
     /// Add the feature discrepancy on every tap
     #[arg(long)]

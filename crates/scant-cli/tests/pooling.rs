@@ -78,15 +78,22 @@ fn each_phase_trains_on_what_it_says_and_the_record_knows() {
     assert_eq!(record["phases"][1]["epochs"][5]["step"], 6 + 18);
 
     // What was fitted travels with the model, so the model alone predicts as the run did.
-    let (header, _) = safetensors(&scratch.read("run/model.safetensors"));
+    let (metadata, _) = safetensors(&scratch.read("run/model.safetensors"));
     let card: serde_json::Value =
-        serde_json::from_str(header["__metadata__"]["scant"].as_str().unwrap()).unwrap();
+        serde_json::from_str(metadata["scant"].as_str().unwrap()).unwrap();
     let harmonise = &card["preprocess"]["harmonise"];
     assert_eq!(harmonise["method"], "histogram");
-    assert_eq!(harmonise["channels"][0].as_array().unwrap().len(), 257);
-    let masks = scratch.tree("run/predictions/test");
-    let again = scratch.ok("evaluate run pool --split test --json").json();
-    assert_eq!(again["cases"], record["evaluations"][0]["cases"], "{}", masks.len());
+    assert_eq!(harmonise["channels"][0].as_array().unwrap().len(), 1025);
+    let said = scratch.ok("train pool --recipe mixed.toml -o chosen --set split.validation=0.25");
+    assert!(said.stderr.contains("harmonise by histogram"), "{said:?}");
+    let record = scratch.json("chosen/record.json");
+    let while_training = record["phases"][1]["best_val_dice"].as_f64().unwrap();
+    let again = scratch.ok("evaluate chosen --split validation --json").json();
+    let cases = again["evaluation"]["cases"].as_array().unwrap();
+    let dice = |case: &serde_json::Value| case["classes"][0]["metrics"]["dice"].as_f64();
+    let known: Vec<f64> = cases.iter().filter_map(dice).collect();
+    let from_the_file = known.iter().sum::<f64>() / known.len() as f64;
+    assert!((while_training - from_the_file).abs() < 1e-12, "{while_training} {from_the_file}");
 }
 
 #[test]
@@ -161,4 +168,31 @@ fn what_cannot_be_drawn_is_refused_before_anything_is_written() {
     );
     said.refused(3, &["the image is grey", "site-1/"]);
     assert!(!scratch.exists("run"), "{said:?}");
+}
+
+#[test]
+fn the_recipes_of_pooling_differ_from_the_plain_one_where_they_say() {
+    let scratch = Scratch::new();
+    let lines = |name: &str| -> Vec<String> {
+        let said = scratch.ok(&format!("train pool --dry-run --recipe pooling/{name}"));
+        said.stdout.lines().map(str::to_owned).collect()
+    };
+    let plain = lines("plain");
+    for (name, adds) in [
+        ("base-only", "train_on = \"base\""),
+        ("fine-tune", "train_on = \"novel\""),
+        ("balanced", "balance_sources = true"),
+        ("two-stream", "novel_per_batch = 2"),
+        ("histogram", "method = \"histogram\""),
+        ("reinhard", "method = \"reinhard\""),
+        ("macenko", "method = \"macenko\""),
+        ("vahadane", "method = \"vahadane\""),
+        ("strong-intensity", "augment = [\"flip\", \"rot90\", \"strong-intensity\"]"),
+    ] {
+        let text = lines(name);
+        assert!(text.iter().any(|line| line == adds), "{name}: {text:#?}");
+        let missing: Vec<&String> = plain.iter().filter(|line| !text.contains(line)).collect();
+        // A value that was written differently; all else of the plain recipe is there.
+        assert!(missing.len() <= 1, "{name} lacks {missing:?}");
+    }
 }

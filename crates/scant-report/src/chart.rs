@@ -2,8 +2,10 @@
 //!
 //! Colours are CSS classes (`c0`..`c7`), so that one drawing serves light, dark and print.
 
+pub(crate) mod arrows;
 pub(crate) mod curve;
 pub(crate) mod forest;
+pub(crate) mod histogram;
 pub(crate) mod lines;
 pub(crate) mod scatter;
 pub(crate) mod strip;
@@ -211,6 +213,8 @@ pub(crate) struct Frame {
     right: f64,
     top: f64,
     bottom: f64,
+    /// Room between the sides and the outermost positions.
+    inset: f64,
     x: Scale,
     y: Scale,
 }
@@ -225,6 +229,7 @@ impl Frame {
             right: 422.0,
             top: 26.0,
             bottom: 232.0,
+            inset: 0.0,
             x,
             y,
         }
@@ -238,7 +243,7 @@ impl Frame {
 
     /// Pixel of an x value.
     pub(crate) fn px(&self, x: f64) -> f64 {
-        self.x.at(x, self.left, self.right)
+        self.x.at(x, self.left + self.inset, self.right - self.inset)
     }
 
     /// Pixel of a y value.

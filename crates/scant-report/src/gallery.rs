@@ -109,7 +109,8 @@ fn tiles(run: &LoadedRun, item: &GalleryItem, key: &str, missing: &mut Vec<Strin
     tiles
 }
 
-type Read<'a> = Result<&'a Raster, &'a String>;
+/// A picture, or why there is none.
+pub(crate) type Read<'a> = Result<&'a Raster, &'a String>;
 
 fn svg(width: usize, height: usize, body: &str) -> String {
     format!("<svg class=\"tile\" viewBox=\"0 0 {width} {height}\">{body}</svg>")
@@ -123,7 +124,8 @@ fn placed(url: &str, width: usize, height: usize, attributes: &str) -> String {
     )
 }
 
-fn base(image: Read<'_>, key: &str) -> Result<String, String> {
+/// The image itself, embedded under `key`.
+pub(crate) fn base(image: Read<'_>, key: &str) -> Result<String, String> {
     let image = image.map_err(Clone::clone)?;
     let drawn = placed(&image.data_url()?, image.width, image.height, &format!("id=\"{key}\""));
     Ok(svg(image.width, image.height, &drawn))
@@ -134,7 +136,8 @@ fn again(image: Read<'_>, key: &str, class: &str) -> String {
     image.map_or_else(|_| String::new(), |_| format!("<use class=\"{class}\" href=\"#{key}\"/>"))
 }
 
-fn outlined(
+/// The image again with the outline of every class.
+pub(crate) fn outlined(
     image: Read<'_>,
     labels: Read<'_>,
     classes: &[String],

@@ -1,6 +1,7 @@
 //! Pictures of cases: PNG in, small rasters, outlines and colour maps out.
 
 pub(crate) mod outline;
+pub(crate) mod regions;
 pub(crate) mod viridis;
 
 use std::fs::File;
@@ -38,6 +39,33 @@ pub(crate) fn read_labels(folder: &Path, name: &str) -> Result<Raster, String> {
         return Err(format!("{name}: class ids must be an 8-bit grey PNG"));
     }
     Ok(raster.shrunk(true))
+}
+
+/// Reads class ids of a whole image, every so many pixels, so that `sides` are left: how gallery
+/// pictures are made small.
+pub(crate) fn read_thinned_labels(
+    folder: &Path,
+    name: &str,
+    sides: (usize, usize),
+) -> Result<Raster, String> {
+    let raster = decode(folder, name, png::Transformations::IDENTITY)?;
+    if raster.channels != 1 {
+        return Err(format!("{name}: class ids must be an 8-bit grey PNG"));
+    }
+    let step = raster.width.max(raster.height).div_ceil(sides.0.max(sides.1).max(1)).max(1);
+    let (width, height) = (raster.width.div_ceil(step), raster.height.div_ceil(step));
+    if (width, height) != sides {
+        return Err(format!(
+            "{name}: {} x {} pixels, which cannot be thinned to {} x {}",
+            raster.width, raster.height, sides.0, sides.1
+        ));
+    }
+    let rows = (0..raster.height).step_by(step);
+    let at = |r: usize, c: usize| raster.data[r * raster.width + c];
+    let data = rows
+        .flat_map(|r| (0..raster.width).step_by(step).map(move |c| (r, c)))
+        .map(|(r, c)| at(r, c));
+    Ok(Raster { width, height, channels: 1, data: data.collect() })
 }
 
 fn decode(folder: &Path, name: &str, change: png::Transformations) -> Result<Raster, String> {

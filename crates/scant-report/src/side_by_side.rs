@@ -12,8 +12,10 @@ use serde::Serialize;
 use crate::chart::lines::{LineChart, Series, Timeline};
 use crate::chart::scatter::{Point, Scatter};
 use crate::curves;
+use crate::grids::{Grid, grids};
 use crate::load::LoadedRun;
 use crate::metric_words::{digits, label};
+use crate::movement;
 use crate::numbers;
 use crate::results::main_evaluation;
 use crate::tables::{self, Cell, Head, Row, Table, interval_text};
@@ -25,12 +27,16 @@ pub(crate) struct ComparisonPage {
     pub warnings: Vec<String>,
     pub tables: Vec<Table>,
     pub charts: Vec<String>,
+    pub grids: Vec<Grid>,
 }
 
 /// Compares every further run with the first, the baseline.
 pub(crate) fn page(runs: &[LoadedRun], names: &[String]) -> ComparisonPage {
-    let mut page =
-        ComparisonPage { warnings: differences(runs, names), ..ComparisonPage::default() };
+    let mut page = ComparisonPage {
+        warnings: differences(runs, names),
+        grids: grids(runs, names),
+        ..ComparisonPage::default()
+    };
     let evaluations: Vec<Option<&Evaluation>> =
         runs.iter().map(|r| main_evaluation(&r.record)).collect();
     tables_beside(&evaluations, names, &mut page);
@@ -58,6 +64,7 @@ pub(crate) fn page(runs: &[LoadedRun], names: &[String]) -> ComparisonPage {
     for ((name, b, comparison), p) in made.iter().zip(corrected) {
         describe(&names[0], name, comparison, &p, &mut page);
         page.charts.extend(paired_plot(&names[0], name, a, b));
+        page.charts.extend(movement::charts((&names[0], &[a]), (name, &[b])));
     }
     page
 }

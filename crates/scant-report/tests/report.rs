@@ -4,12 +4,15 @@
 
 #[path = "support/fake_run.rs"]
 mod fake_run;
+#[path = "support/self_contained.rs"]
+mod self_contained;
 
 use std::fs;
 use std::path::Path;
 
 use fake_run::Fake;
 use scant_report::{ReportError, load_run, render, write_report};
+use self_contained::{assert_self_contained, assert_well_formed};
 
 fn edit(folder: &Path, change: impl FnOnce(&mut serde_json::Value)) {
     let path = folder.join("record.json");
@@ -20,44 +23,6 @@ fn edit(folder: &Path, change: impl FnOnce(&mut serde_json::Value)) {
 
 fn page(folder: &Path) -> String {
     render(&[load_run(folder).unwrap()]).unwrap()
-}
-
-/// Nothing that a browser would fetch or run: no address but `data:` and `#`, no script, no frame.
-fn assert_self_contained(html: &str) {
-    let lower = html.to_lowercase();
-    for forbidden in
-        ["http:", "https:", "<script", "<link", "<iframe", "@import", "url(", "javascript:"]
-    {
-        assert!(!lower.contains(forbidden), "{forbidden} in the page");
-    }
-    for attribute in ["src=\"", "href=\""] {
-        for value in html.split(attribute).skip(1) {
-            assert!(
-                value.starts_with('#') || value.starts_with("data:image/png;base64,"),
-                "{attribute}{}",
-                &value[..40.min(value.len())]
-            );
-        }
-    }
-    assert!(html.contains(
-        "http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:;"
-    ));
-}
-
-/// Every element that opens closes, in order: names cannot have broken the markup.
-fn assert_well_formed(html: &str) {
-    let body = html.split("</style>").nth(1).unwrap();
-    // The head is still open here, inside html.
-    let mut open: Vec<&str> = vec!["html", "head"];
-    for piece in body.split('<').skip(1) {
-        let (tag, _) = piece.split_once('>').expect("a tag that ends");
-        if let Some(name) = tag.strip_prefix('/') {
-            assert_eq!(open.pop(), Some(name), "at {piece:.60}");
-        } else if !tag.ends_with('/') {
-            open.push(tag.split(' ').next().unwrap());
-        }
-    }
-    assert!(open.is_empty(), "never closed: {open:?}");
 }
 
 #[test]
@@ -127,6 +92,13 @@ fn two_runs_are_paired() {
     assert!(html.contains("the quarter of the cases plain is worst at"));
     assert!(html.contains("the quarter of the cases plain is best at"));
     assert!(html.contains("Dice of every paired case"));
+    for title in ["Dice before and after", "L_fd before and after", "Movement of every case"] {
+        assert!(html.contains(&format!("<figcaption><b>{title}</b>")), "{title}");
+    }
+    // Six cases of the first gallery: image, truth and both predictions, with boxes around errors.
+    assert_eq!(html.matches("<figcaption>better: Dice 0.").count(), 6);
+    assert!(html.contains("class=\"over miss\"") && html.contains("class=\"over alarm\""));
+    assert!(!html.contains("<b>missing</b>"));
     assert!(html.contains("id=\"r1\"") && html.contains("id=\"r2\""));
     // Nothing but the page is left behind.
     assert_eq!(fs::read_dir(out.parent().unwrap()).unwrap().count(), 1);

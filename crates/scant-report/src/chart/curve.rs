@@ -16,7 +16,7 @@ pub(crate) struct Curve {
     pub name: String,
     /// Whether it is what the others are compared with: drawn in the colour of the text.
     pub reference: bool,
-    /// `(position, value, interval)`, ascending.
+    /// `(position, value, interval to draw)`, ascending.
     pub points: Vec<(f64, f64, Option<Interval>)>,
 }
 
@@ -48,9 +48,8 @@ impl CurveChart<'_> {
             self.x_label.to_string()
         };
         let mut frame = Frame::wide(x, Scale::linear(heights.flatten(), 6));
-        // Whiskers of the first and last position stay inside.
-        frame.left += 14.0;
-        frame.right -= 14.0;
+        // Whiskers of the first and last position stay off the sides.
+        frame.inset = 30.0;
         let mut svg = frame.open(self.title, &x_label, self.y_label);
         let bands = self.curves.len() <= MOST_BANDS;
         let mut legend = Vec::new();
@@ -64,7 +63,7 @@ impl CurveChart<'_> {
                 series_class(colour - 1)
             };
             let shift = if bands { 0.0 } else { (i as f64 - middle) * 4.0 };
-            draw(&frame, curve, &class, shift, bands, &mut svg);
+            draw(&frame, curve, &class, shift, bands || curve.reference, &mut svg);
             legend.push((class, Swatch::Line, curve.name.clone()));
         }
         svg.push_str("</svg>");
@@ -104,17 +103,14 @@ fn draw(frame: &Frame, curve: &Curve, class: &str, shift: f64, band: bool, svg: 
         "<path class=\"line {class}\" d=\"{path}\"><title>{}</title></path>",
         escape(&curve.name)
     );
-    for (x, y, interval) in &curve.points {
-        let words = interval.map_or_else(String::new, |i| {
-            format!(" [{}, {}]", numbers::fixed(i.low, 3), numbers::fixed(i.high, 3))
-        });
+    for (x, y, _) in &curve.points {
         let _ = write!(
             svg,
             "<circle class=\"dot solid {class}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"4.5\"><title>{}</title>\
              </circle>",
             at(*x),
             frame.py(*y),
-            escape(&format!("{}: {}{words}", curve.name, numbers::fixed(*y, 3)))
+            escape(&format!("{}: {}", curve.name, numbers::fixed(*y, 3)))
         );
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use scant_core::{FRACTION_AXIS, NOISE_AXIS};
+use scant_metrics::stats::Interval;
 use scant_metrics::study::Estimate;
 
 use super::findings::{Findings, METRICS, position};
@@ -62,18 +63,37 @@ fn curves(f: &Findings<'_>, axis: &str) -> Vec<String> {
                     points: points
                         .iter()
                         .filter_map(|&(x, p)| {
-                            let mean = f.row(m, p, metric)?.mean.as_ref()?;
-                            Some((x, mean.value, mean.interval))
+                            let row = f.row(m, p, metric)?;
+                            let mean = row.mean.as_ref()?;
+                            let difference = row.difference.as_ref().map(|d| &d.difference);
+                            let interval = match difference {
+                                None => mean.interval.filter(|_| {
+                                    f.reference.is_none() || Some(m) == f.reference
+                                }),
+                                Some(d) => d.interval.map(|i| Interval {
+                                    low: mean.value + i.low - d.value,
+                                    high: mean.value + i.high - d.value,
+                                }),
+                            };
+                            Some((x, mean.value, interval))
                         })
                         .collect(),
                 })
                 .filter(|c: &Curve| !c.points.is_empty())
                 .collect();
+            let note = match f.reference.map(|r| &f.methods[r]) {
+                Some(r) => format!(
+                    "mean over seeds; around {r} the interval of its mean, which is mostly the spread of \
+                     patients that all methods share; around the others the interval of their paired \
+                     difference to {r}"
+                ),
+                None => "mean over seeds with its interval".into(),
+            };
             let title =
                 if slice.is_empty() { title.to_string() } else { format!("{title}, {slice}") };
             CurveChart {
                 title: &title,
-                note: "mean over seeds; bands or bars are intervals over seeds, groups and cases",
+                note: &note,
                 x_label,
                 y_label: label(metric),
                 ticks: &ticks,

@@ -18,6 +18,9 @@ pub(super) const METRICS: [Metric; 3] = [Metric::Dice, Metric::Iou, Metric::Hd95
 /// Corrected p below this, and an interval that leaves out 0, are called a difference.
 pub(super) const LEVEL: f64 = 0.05;
 
+/// Positions on an axis and the points that stand there, ascending.
+pub(super) type Positions = Vec<(f64, usize)>;
+
 /// A place in the grid: one value on every axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Point {
@@ -273,8 +276,8 @@ impl<'a> Findings<'a> {
     }
 
     /// Points that differ on `axis` only, by the label of the rest, in ascending order of the axis.
-    pub(super) fn slices(&self, axis: &str) -> Vec<(String, Vec<(f64, usize)>)> {
-        let mut out: Vec<(BTreeMap<String, String>, Vec<(f64, usize)>)> = Vec::new();
+    pub(super) fn slices(&self, axis: &str) -> Vec<(String, Positions)> {
+        let mut out: Vec<(BTreeMap<String, String>, Positions)> = Vec::new();
         for (i, point) in self.points.iter().enumerate() {
             let Some(x) = point.at.get(axis).and_then(|v| position(v)) else { continue };
             let mut rest = point.at.clone();
@@ -296,7 +299,7 @@ impl<'a> Findings<'a> {
     fn curves(&mut self, study: &LoadedStudy) {
         let has_axis = study.record.axes.iter().any(|a| a.name == FRACTION_AXIS);
         let metric = METRICS[0];
-        let mut rows = Vec::new();
+        let (mut rows, mut warnings) = (Vec::new(), Vec::new());
         for (slice, points) in self.slices(FRACTION_AXIS) {
             if !has_axis || points.len() < 2 {
                 continue;
@@ -304,15 +307,23 @@ impl<'a> Findings<'a> {
             for method in 0..self.methods.len() {
                 let curve: Vec<_> =
                     points.iter().map(|&(x, p)| (x, self.runs(method, p))).collect();
-                let area = study::area(&curve, metric, &self.options).ok().flatten();
+                let area = study::area(&curve, metric, &self.options);
                 let paired: Option<Vec<_>> = self.reference.filter(|r| *r != method).map(|r| {
                     points
                         .iter()
                         .map(|&(x, p)| (x, self.runs(r, p), self.runs(method, p)))
                         .collect()
                 });
-                let difference = paired
-                    .and_then(|c| study::area_difference(&c, metric, &self.options).ok().flatten());
+                let difference =
+                    paired.map_or(Ok(None), |c| study::area_difference(&c, metric, &self.options));
+                let (area, difference) = match (area, difference) {
+                    (Ok(area), Ok(difference)) => (area, difference),
+                    (Err(e), _) | (_, Err(e)) => {
+                        let warning = format!("{} has no area: {e}", self.methods[method]);
+                        warnings.push(warning);
+                        continue;
+                    }
+                };
                 if area.is_some() {
                     rows.push(AreaRow { method, slice: slice.clone(), area, difference });
                 }
@@ -322,6 +333,7 @@ impl<'a> Findings<'a> {
             rows.iter_mut().filter_map(|r| r.difference.as_mut()).filter_map(|d| d.tests.as_mut()),
         );
         self.areas = rows;
+        self.warnings.extend(warnings);
     }
 
     fn noise(&mut self) {

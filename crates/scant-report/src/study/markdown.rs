@@ -21,7 +21,7 @@ pub(super) fn of(study: &LoadedStudy, f: &Findings<'_>) -> String {
         let _ = writeln!(out, "- {}", escape(&line));
     }
     let _ = writeln!(out, "\n{}\n", escape(&words::budget(f)));
-    for table in tables::all(f) {
+    for table in [tables::main(f), tables::further(f), tables::beside(f)].concat() {
         markdown_table(&table, &mut out);
     }
     let notes = f.warnings.iter().cloned();

@@ -9,18 +9,24 @@ use crate::metric_words::{digits, label};
 use crate::numbers;
 use crate::tables::{Cell, Head, Row, Table, interval_text};
 
-/// All tables, headline first.
-pub(super) fn all(f: &Findings<'_>) -> Vec<Table> {
-    let tables = [
-        Some(means(f, METRICS[0])),
-        differences(f),
-        areas(f),
-        worst_off(f),
-        drops(f),
-        published(f),
-    ];
-    let others = METRICS[1..].iter().map(|m| means(f, *m)).filter(|t| !t.rows.is_empty());
-    tables.into_iter().flatten().chain(others).filter(|t| !t.rows.is_empty()).collect()
+/// The tables that answer the question: means and paired differences.
+pub(super) fn main(f: &Findings<'_>) -> Vec<Table> {
+    filled([Some(means(f, METRICS[0])), differences(f)])
+}
+
+/// What else was asked: areas, worst-off cases, noise.
+pub(super) fn further(f: &Findings<'_>) -> Vec<Table> {
+    filled([areas(f), worst_off(f), drops(f)])
+}
+
+/// Other metrics, and the published test.
+pub(super) fn beside(f: &Findings<'_>) -> Vec<Table> {
+    let others = METRICS[1..].iter().map(|m| Some(means(f, *m)));
+    filled(others.chain([published(f)]))
+}
+
+fn filled(tables: impl IntoIterator<Item = Option<Table>>) -> Vec<Table> {
+    tables.into_iter().flatten().filter(|t| !t.rows.is_empty()).collect()
 }
 
 fn method_name(f: &Findings<'_>, method: usize) -> Cell {

@@ -59,32 +59,45 @@ pub(super) fn verdicts(study: &LoadedStudy, f: &Findings<'_>) -> Vec<String> {
         )];
     }
     let mut out = Vec::new();
-    let mut quiet = Vec::new();
-    let mut compared = 0;
-    for point in 0..f.points.len() {
+    // Points at which something differs, and methods that never do.
+    let (mut loud, mut same) = (BTreeSet::new(), Vec::new());
+    let (mut compared, mut tested) = (0, BTreeSet::new());
+    for method in (0..f.methods.len()).filter(|m| *m != reference) {
         let here: Vec<(usize, &PairedDifference)> = f
             .rows
             .iter()
-            .filter(|r| r.point == point && r.metric == METRICS[0])
-            .filter_map(|r| Some((r.method, r.difference.as_ref()?)))
+            .filter(|r| r.method == method && r.metric == METRICS[0])
+            .filter_map(|r| Some((r.point, r.difference.as_ref()?)))
             .filter(|(_, d)| d.tests.is_some())
             .collect();
         compared += here.len();
-        let (clear, open): (Vec<_>, Vec<_>) = here.iter().partition(|(_, d)| d.shown(LEVEL));
-        for (method, d) in &clear {
-            out.push(beats(&f.methods[*method], name, &f.points[point].label, d));
+        tested.extend(here.iter().map(|h| h.0));
+        let clear: Vec<_> = here.iter().filter(|(_, d)| d.shown(LEVEL)).collect();
+        loud.extend(clear.iter().map(|c| c.0));
+        if clear.is_empty() && !here.is_empty() {
+            same.push(f.methods[method].clone());
         }
-        if clear.is_empty() && !open.is_empty() {
-            quiet.push(f.points[point].label.clone());
-        } else if !open.is_empty() {
-            let names: Vec<String> = open.iter().map(|(m, _)| f.methods[*m].clone()).collect();
-            out.push(format!(
-                "At {}, {} {} not distinguishable from {name}.",
-                f.points[point].label,
-                numbers::list(&names),
-                if names.len() == 1 { "is" } else { "are" }
-            ));
+        for better in [true, false] {
+            let at: Vec<String> = clear
+                .iter()
+                .filter(|(_, d)| (d.gain() > 0.0) == better)
+                .map(|(p, d)| by_how_much(&f.points[*p].label, d))
+                .collect();
+            if !at.is_empty() {
+                let says = if better { "beats" } else { "is worse than" };
+                let metric = label(METRICS[0]);
+                let who = &f.methods[method];
+                out.push(format!("{who} {says} {name} in {metric} at {}.", numbers::list(&at)));
+            }
         }
+    }
+    let quiet: Vec<String> = tested.difference(&loud).map(|p| f.points[*p].label.clone()).collect();
+    if !same.is_empty() && !loud.is_empty() {
+        let verb = if same.len() == 1 { "is" } else { "are" };
+        out.push(format!(
+            "{} {verb} not distinguishable from {name} at any point.",
+            numbers::list(&same)
+        ));
     }
     if !quiet.is_empty() {
         out.push(format!("No method is distinguishable from {name} at {}.", numbers::list(&quiet)));
@@ -98,24 +111,45 @@ pub(super) fn verdicts(study: &LoadedStudy, f: &Findings<'_>) -> Vec<String> {
             "No method shares {MIN_SEEDS} seeds with {name} at any point, so nothing is claimed."
         ));
     }
+    out.extend(bounds(f));
     out.extend(areas(f, name));
     out.extend(drops(f, name));
     out.extend(worst_off(study, f, name));
     out
 }
 
-fn beats(method: &str, reference: &str, at: &str, d: &PairedDifference) -> String {
-    let says = if d.gain() > 0.0 { "beats" } else { "is worse than" };
-    let size = d.difference.value.abs();
+/// `fraction 1/4 by 0.012 [0.003, 0.021] (corrected p 0.030)`.
+fn by_how_much(at: &str, d: &PairedDifference) -> String {
     let interval = d.difference.interval.map(|i| {
         if d.difference.value < 0.0 { Interval { low: -i.high, high: -i.low } } else { i }
     });
     format!(
-        "{method} {says} {reference} at {at} by {} in {}, corrected p {}.",
-        with_interval(size, interval, 3),
-        label(d.metric),
+        "{at} by {} (corrected p {})",
+        with_interval(d.difference.value.abs(), interval, 3),
         p_text(corrected(d.tests))
     )
+}
+
+/// How bad each method could be at its worst point.
+fn bounds(f: &Findings<'_>) -> Option<String> {
+    let lowest = |method: usize| {
+        let rows = f.rows.iter().filter(|r| r.method == method && r.metric == METRICS[0]);
+        let found =
+            rows.filter_map(|r| Some((r.point, r.difference.as_ref()?.difference.at_least?)));
+        found.min_by(|a, b| a.1.total_cmp(&b.1))
+    };
+    let words: Vec<String> = (0..f.methods.len())
+        .filter_map(|m| lowest(m).map(|(p, low)| (m, p, low)))
+        .map(|(m, p, low)| format!("{} {} ({})", f.methods[m], signed(low, 3), f.points[p].label))
+        .collect();
+    let percent = f.options.summary.confidence * 100.0;
+    (!words.is_empty()).then(|| {
+        format!(
+            "One-sided {percent:.0} % bounds, each on its own: the difference is above this at every \
+             point, {}.",
+            numbers::list(&words)
+        )
+    })
 }
 
 fn areas(f: &Findings<'_>, reference: &str) -> Vec<String> {
@@ -147,20 +181,31 @@ fn areas(f: &Findings<'_>, reference: &str) -> Vec<String> {
 }
 
 fn drops(f: &Findings<'_>, reference: &str) -> Vec<String> {
-    let others = f.drops.iter().filter(|r| Some(r.method) != f.reference);
-    others
-        .filter_map(|row| {
-            let (ratio, interval) = (row.found.ratio?, row.found.interval?);
-            let clear = shown(&row.found.difference, row.found.tests);
-            Some(format!(
-                "At {}, {} loses {} times as much Dice to noise as {reference}{}.",
-                f.points[row.point].label,
-                f.methods[row.method],
-                with_interval(ratio, Some(interval), 2),
-                if clear { "" } else { "; the two losses are not shown to differ" }
-            ))
-        })
-        .collect()
+    let mut out = Vec::new();
+    for (method, name) in f.methods.iter().enumerate().filter(|m| Some(m.0) != f.reference) {
+        let found: Vec<String> = f
+            .drops
+            .iter()
+            .filter(|r| r.method == method)
+            .filter_map(|row| {
+                let (ratio, interval) = (row.found.ratio?, row.found.interval?);
+                let clear = shown(&row.found.difference, row.found.tests);
+                Some(format!(
+                    "{} at {}{}",
+                    with_interval(ratio, Some(interval), 2),
+                    f.points[row.point].label,
+                    if clear { "" } else { " (not shown to differ)" }
+                ))
+            })
+            .collect();
+        if !found.is_empty() {
+            out.push(format!(
+                "What {name} loses to noise, in units of what {reference} loses: {}.",
+                numbers::list(&found)
+            ));
+        }
+    }
+    out
 }
 
 fn worst_off(study: &LoadedStudy, f: &Findings<'_>, reference: &str) -> Vec<String> {

@@ -89,6 +89,11 @@ fn record(folder: &Path, fake: &Fake) -> RunRecord {
         failure: Some("image/p99_000.png: the file ends in the middle of a row".into()),
     });
     let gallery = gallery(folder, &cases, &pictures, &mut rng);
+    for (case, [_, _, prediction]) in cases.iter().zip(&pictures) {
+        let below = folder.join("predictions/test").join(&case.id.source);
+        fs::create_dir_all(&below).unwrap();
+        png(&below.join(format!("{}.png", case.id.stem)), SIDE, prediction);
+    }
     let per_source = |a: usize, b: usize| {
         BTreeMap::from([(fake.sources[0].clone(), a), (fake.sources[1].clone(), b)])
     };

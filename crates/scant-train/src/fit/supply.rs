@@ -88,7 +88,7 @@ pub(super) fn stream(
 }
 
 /// Cases by the name of their source.
-fn by_source(cases: &dyn CaseSource) -> BTreeMap<String, usize> {
+pub(super) fn by_source(cases: &dyn CaseSource) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
     for case in 0..cases.len() {
         *found.entry(cases.id(case).source.clone()).or_default() += 1;

@@ -6,6 +6,8 @@
 
 use std::path::Path;
 
+use scant_nn::source_norm::SourceNorms;
+
 use super::Run;
 use super::start::empty_phase;
 use crate::TrainError;
@@ -134,7 +136,12 @@ impl Run<'_> {
         state.phases.extend(self.recipe.phase[taken..].iter().map(|p| empty_phase(&p.name)));
         state.finished = false;
         self.state = state;
-        self.model = self.rebuild(&checkpoint.model)?;
+        let model = self.rebuild(&checkpoint.model)?;
+        let path = source.last();
+        self.learners.norms = SourceNorms::copies(&model, &self.away)
+            .import(&model, &checkpoint.norms)
+            .map_err(|source| TrainError::Weights { path, source })?;
+        self.learners.model = model;
         for index in 0..taken {
             let (tensors, _) = scant_infer::load_tensors(&source.best(index))?;
             // Under the name of this run.

@@ -9,7 +9,7 @@ use ndarray::{Array3, Axis};
 use serde::{Deserialize, Serialize};
 
 /// Points of a stored distribution, both ends included.
-const POINTS: usize = 257;
+const POINTS: usize = 1025;
 /// Pixels per channel that it is made of, over all images.
 const MOST_PIXELS: usize = 1 << 22;
 

@@ -125,7 +125,7 @@ fn an_image_is_left_as_good_as_alone_by_its_own_reference() {
         let mut elsewhere = other();
         let before = distance(&fitted(method, &[other()]), &harmonise);
         harmonise.apply(&mut elsewhere).unwrap();
-        let after = distance(&fitted(method, &[elsewhere.clone()]), &harmonise);
+        let after = distance(&fitted(method, std::slice::from_ref(&elsewhere)), &harmonise);
         assert!(after < 0.5 * before, "{method:?} {after} {before}");
         assert!(elsewhere.iter().all(|v| (0.0..=1.0).contains(v)));
     }
@@ -169,7 +169,9 @@ fn images_without_tissue_stay_and_grey_ones_are_refused() {
             assert!(error.contains("grey") && error.contains(method.name()), "{error}");
         }
         assert!(
-            fitted(HarmoniseMethod::Histogram, &[grey.clone()]).apply(&mut grey.clone()).unwrap()
+            fitted(HarmoniseMethod::Histogram, std::slice::from_ref(&grey))
+                .apply(&mut grey.clone())
+                .unwrap()
         );
     }
     let mut wild = base();
