@@ -10,8 +10,11 @@ use crate::score::fixtures::{case, evaluation};
 /// Evaluations of one method by seed.
 pub(crate) type Owned = BTreeMap<u64, Evaluation>;
 
-/// Per seed, `(group, stem, dice)` of every case of source `s`, class `x`.
-pub(crate) fn runs(seeds: &[(u64, &[(&str, &str, f64)])]) -> Owned {
+/// `(group, stem, dice)` of a case.
+pub(crate) type Case<'a> = (&'a str, &'a str, f64);
+
+/// Per seed, every case of source `s`, class `x`.
+pub(crate) fn runs(seeds: &[(u64, &[Case<'_>])]) -> Owned {
     let of = |cases: &[(&str, &str, f64)]| {
         evaluation(cases.iter().map(|(g, n, d)| case("s", g, n, &[("x", *d)])).collect())
     };

@@ -88,7 +88,7 @@ impl Axis {
 
 /// A value on an axis, with a name where its text would be too long for one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, from = "toml::Value")]
 pub enum Value {
     /// `{ name = "outer", value = ["enc1", "dec1"] }`
     Named(NamedValue),
@@ -97,11 +97,23 @@ pub enum Value {
 }
 
 /// See [`Value::Named`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NamedValue {
     name: String,
     value: toml::Value,
+}
+
+impl From<toml::Value> for Value {
+    /// A table of `name` and `value` and nothing else is a named value; any other table is a value.
+    fn from(written: toml::Value) -> Self {
+        if let toml::Value::Table(table) = &written
+            && let (2, Some(toml::Value::String(name)), Some(value)) =
+                (table.len(), table.get("name"), table.get("value"))
+        {
+            return Self::Named(NamedValue { name: name.clone(), value: value.clone() });
+        }
+        Self::Plain(written)
+    }
 }
 
 impl Value {

@@ -80,7 +80,7 @@ pub fn plan_runs(
                 let fail = |source| StudyError::Recipe {
                     method: method.name.clone(),
                     point: said(&at),
-                    source,
+                    source: Box::new(source),
                 };
                 let recipe = Recipe::parse(text, &set).map_err(fail)?;
                 if file.axis.iter().any(|a| a.key == "split.fold") && recipe.split.folds == 0 {
