@@ -1,13 +1,17 @@
 //! What can be typed.
 
+mod advice;
 mod models;
+mod study;
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use advice::AdviceArgs;
 pub(crate) use models::{ExportModelArgs, ImportWeightsArgs, ModelsArgs, ModelsCommand};
+pub(crate) use study::StudyArgs;
 
 /// Train, judge and run medical image segmentation when labelled data is scant.
 #[derive(Debug, Parser)]
@@ -43,6 +47,10 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Train by a recipe, evaluate on the held-out part and write the report
     Train(TrainArgs),
+    /// Run a grid of methods, points and seeds into one table and report; again to go on
+    Study(StudyArgs),
+    /// Whether to add each novel source of a pool to its base, and how
+    PoolAdvice(AdviceArgs),
     /// Judge a run, a model file or a folder of predicted masks
     Evaluate(EvaluateArgs),
     /// Predict masks for images
@@ -94,6 +102,9 @@ pub(crate) struct DemoArgs {
     /// Structures to draw: 1 or 2
     #[arg(long, default_value_t = 1)]
     pub(crate) classes: usize,
+    /// How far the other sites are from the first: 0 all alike, 1 as real ones are, at most 1.5
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) shift: f64,
     /// Seed of everything
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
@@ -128,6 +139,9 @@ pub(crate) struct TrainArgs {
     /// Continue this run where it stopped
     #[arg(long, value_name = "RUN", conflicts_with_all = ["pool", "out", "set", "seed", "split"])]
     pub(crate) resume: Option<PathBuf>,
+    /// Take the phases of this finished run over: the new recipe must begin with all of them
+    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    pub(crate) phases_from: Option<PathBuf>,
     /// Use this split instead of drawing one
     #[arg(long, value_name = "FILE")]
     pub(crate) split: Option<PathBuf>,
@@ -149,9 +163,15 @@ pub(crate) struct TrainArgs {
     /// Train only: no evaluation and no report
     #[arg(long)]
     pub(crate) no_evaluate: bool,
+    /// Evaluate, but draw no pictures and write neither masks nor report
+    #[arg(long)]
+    pub(crate) no_report: bool,
     /// Print the filled-in recipe and the split, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Stop with a checkpoint once standard input ends, as it does when the parent process is gone
+    #[arg(long, hide = true)]
+    pub(crate) stop_with_stdin: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -289,8 +309,9 @@ pub(crate) struct BenchStepArgs {
     #[arg(long, default_value_t = 2, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: u32,
-    /// Loss terms with weight 1, joined by "-": dice, bce, ce, iou [default: that of the recipes]
-    #[arg(long, value_name = "TERM-TERM")]
+    /// Loss terms with weight 1, joined by "-": dice, bce, ce, iou; or the table of a recipe's phase, e.g.
+    /// "{ dice = 1.0, local_contrast = {} }" [default: that of the recipes]
+    #[arg(long, value_name = "TERM-TERM|TABLE")]
     pub(crate) loss: Option<String>,
     /// Add the feature discrepancy on every tap
     #[arg(long)]

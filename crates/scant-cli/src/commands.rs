@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod advice;
 mod bench;
 mod compare;
 mod demo;
@@ -9,6 +10,7 @@ mod list;
 mod models;
 mod predict;
 mod report;
+mod study;
 mod train;
 
 use clap::CommandFactory;
@@ -24,6 +26,8 @@ pub(crate) fn run(cli: &Cli) -> Result {
         Command::Demo(args) => demo::run(&session()?, args),
         Command::Inspect(args) => inspect::run(&session()?, args),
         Command::Train(args) => train::run(&session()?, args),
+        Command::Study(args) => study::run(&session()?, &cli.common, args),
+        Command::PoolAdvice(args) => advice::run(&session()?, &cli.common, args),
         Command::Evaluate(args) => evaluate::run(&session()?, args),
         Command::Predict(args) => predict::run(&session()?, args),
         Command::Compare(args) => compare::run(args),

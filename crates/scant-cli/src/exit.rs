@@ -5,6 +5,7 @@ use scant_data::phantom::PhantomError;
 use scant_data::stream::LoadError;
 use scant_infer::ModelFileError;
 use scant_report::ReportError;
+use scant_train::study::StudyError;
 use scant_train::{RecipeError, TrainError};
 
 /// Done.
@@ -69,6 +70,12 @@ impl From<RecipeError> for Failure {
     }
 }
 
+impl From<StudyError> for Failure {
+    fn from(e: StudyError) -> Self {
+        Self::new(USAGE, e)
+    }
+}
+
 impl From<ModelFileError> for Failure {
     fn from(e: ModelFileError) -> Self {
         Self::new(FAILED, e)
@@ -114,7 +121,8 @@ impl From<TrainError> for Failure {
             | TrainError::Model(_)
             | TrainError::RunFolder { .. }
             | TrainError::NothingTaken { .. }
-            | TrainError::Checkpoint { .. } => USAGE,
+            | TrainError::Checkpoint { .. }
+            | TrainError::PhasesFrom { .. } => USAGE,
             TrainError::Load(_) | TrainError::NoTrainingData => DATA,
             _ => FAILED,
         };

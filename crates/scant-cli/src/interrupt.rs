@@ -1,5 +1,6 @@
 //! Ctrl-C asks the run to stop after the current batch; a second one ends the program at once.
 
+use std::io::Read;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,4 +21,14 @@ pub(crate) fn flag() -> &'static AtomicBool {
         }
     });
     &STOP
+}
+
+/// Asks to stop as well once standard input ends: a child whose parent is gone, killed or not, must
+/// not go on unseen.
+pub(crate) fn when_stdin_ends() {
+    std::thread::spawn(|| {
+        let mut ignored = [0; 64];
+        while std::io::stdin().read(&mut ignored).is_ok_and(|n| n > 0) {}
+        STOP.store(true, Ordering::Relaxed);
+    });
 }

@@ -116,6 +116,7 @@ pub(crate) fn gallery(
     let mut items = Vec::new();
     for (kind, &(dice, case)) in chosen {
         let sample = cases.load(case)?;
+        let predictor = predictor.for_source(&sample.id.source);
         let at = format!("gallery/{:02}", items.len());
         items.push(picture(predictor, &sample, root, &at, kind, dice, &evaluation.part)?);
     }

@@ -195,5 +195,7 @@ pub(crate) fn load_predictor(
         options,
         session.device.clone(),
     );
+    let others = scant_infer::load_sources(&file, &card, &session.device)?;
+    let predictor = others.into_iter().fold(predictor, |p, (source, m)| p.with_source(source, m));
     Ok((card, predictor))
 }

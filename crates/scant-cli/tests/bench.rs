@@ -144,6 +144,41 @@ fn loss_terms_and_classes_are_those_asked_for() {
 }
 
 #[test]
+fn terms_with_heads_of_their_own_are_measured() {
+    let scratch = Scratch::empty();
+    let measured = |loss: &str| {
+        let line = format!("bench step {TINY} --loss {{dice=1.0,bce=1.0,{loss}}} --json");
+        let figures = scratch.ok(&line).json();
+        consistent(&figures, 2.0);
+        figures
+    };
+    for (loss, term) in [
+        ("deep_supervision={}", "deep_supervision"),
+        ("local_contrast={region_size=1,tap=\"dec1\"}", "local_contrast"),
+        ("pixel_contrast={stride=2}", "pixel_contrast"),
+        ("group_dro={}", "group_dro"),
+    ] {
+        let mut wanted = vec!["bce", "dice", term];
+        wanted.sort_unstable();
+        assert_eq!(measured(loss)["loss"], serde_json::json!(wanted));
+    }
+    let refused = |loss: &str, words: &[&str]| {
+        scratch.run(&format!("bench step {TINY} --loss {loss}")).refused(USAGE, words);
+    };
+    refused(
+        "{dice=1.0,local_contrast={tap=\"bottleneck\"}}",
+        &["local_contrast.tap", "8 x 8", "4 x 6"],
+    );
+    refused("{dice=1.0,pixel_contrast={strid=2}}", &["strid", "did you mean `stride`"]);
+    refused("{dice=", &["--loss"]);
+    let line = "bench step --model nnunet --set features=[2,4,4] --set kernels=[[3,3],[3,3],[3,3]] \
+                --set strides=[[1,1],[2,2],[2,2]] --set encoder_blocks=[1,1,1] \
+                --set decoder_blocks=[1,1] --channels 1 --size 16x24 \
+                --loss {dice=1.0,deep_supervision={}}";
+    scratch.run(line).refused(USAGE, &["nnunet has deep supervision of its own"]);
+}
+
+#[test]
 fn the_precision_is_the_one_asked_for() {
     let scratch = Scratch::empty();
     for (what, batch) in [("step", 2.0), ("infer", 1.0)] {

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use scratch::{Scratch, safetensors};
 use serde_json::Value;
 
-/// Two phases with everything that has a memory: moments, moving average, alphas, a schedule,
-/// gathered gradients, and random augmentation. Ten batches an epoch make three steps of three and one
+/// Two phases with everything that has a memory: moments, moving average, alphas, heads beside the network,
+/// weights of sources, a schedule, gathered gradients, and random augmentation. Ten batches an epoch make three steps of three and one
 /// of one.
 const RECIPE: &str = r#"
 [model]
@@ -40,7 +40,14 @@ epochs = 8
 [[phase]]
 name = "discrepancy"
 epochs = 8
-loss = { dice = 1.0, bce = 1.0, feature_discrepancy = { form = "region-mean", alpha = "ascent" } }
+[phase.loss]
+dice = 1.0
+bce = 1.0
+feature_discrepancy = { form = "region-mean", alpha = "ascent" }
+deep_supervision = {}
+local_contrast = { regions = 9, region_size = 1 }
+pixel_contrast = { width = 8 }
+group_dro = { step = 0.05 }
 "#;
 
 const EPOCHS: usize = 16;
@@ -49,8 +56,12 @@ const KILLED: Option<i32> = Some(9);
 /// A pool, the recipe, and an uninterrupted run of it in `whole/run`: model files hold the name of
 /// their run, so all runs here have the same.
 fn with_a_whole_run() -> Scratch {
+    with_a_whole_run_of(RECIPE)
+}
+
+fn with_a_whole_run_of(recipe: &str) -> Scratch {
     let scratch = Scratch::new();
-    scratch.write("two.toml", RECIPE.as_bytes());
+    scratch.write("two.toml", recipe.as_bytes());
     scratch.ok(&train("whole"));
     assert_eq!(epochs_logged(&scratch, "whole"), EPOCHS);
     scratch
@@ -142,6 +153,12 @@ fn a_run_killed_again_and_again_ends_in_the_same_bits() {
     let moved = alphas.as_object().unwrap().values().any(|a| a.as_f64().unwrap() > 0.0);
     assert!(moved, "the discrepancy takes no part in this test: {alphas}");
 
+    let last = &scratch.json("whole/run/record.json")["phases"][1]["epochs"][7]["loss"];
+    for term in ["deep_supervision", "local_contrast", "pixel_contrast", "group_weight/site-1"] {
+        assert!(last[term].as_f64().is_some_and(|v| v > 0.0), "{term} takes no part: {last}");
+    }
+    assert_ne!(last["group_weight/site-1"], 0.5, "the weights of the sources stayed equal");
+
     // Before the first checkpoint; then a while (milliseconds) after so many epochs have been
     // logged: within phases, about the change of phase (8), and within the second.
     let mut child = start(&scratch, &train("killed"));
@@ -161,6 +178,49 @@ fn a_run_killed_again_and_again_ends_in_the_same_bits() {
     let left: Vec<String> =
         scratch.tree("killed").into_keys().filter(|n| n.contains(".tmp")).collect();
     assert!(left.is_empty(), "remains of killed writes: {left:?}");
+}
+
+/// Norms of their own for every source, which a moving average cannot have.
+#[test]
+fn norms_of_sources_go_on_in_the_same_bits() {
+    let recipe = RECIPE.replace("[ema]\ndecay = 0.9\n", "");
+    let recipe = recipe.replace("depth = 2\n", "depth = 2\nsource_norm = true\n");
+    let scratch = with_a_whole_run_of(&recipe);
+    let mut arguments = train("normed");
+    for (epochs, delay) in [(2, 10), (9, 30)] {
+        let mut child = start(&scratch, &arguments);
+        wait_until(&mut child, &format!("{epochs} epochs"), || {
+            epochs_logged(&scratch, "normed") >= epochs
+        });
+        std::thread::sleep(Duration::from_millis(delay));
+        kill(child);
+        arguments = resume("normed");
+    }
+    scratch.ok(&arguments);
+    assert_same(&scratch, "normed");
+
+    // The file holds the norms of the other site, and judges each site with its own.
+    let model = scratch.read("whole/run/model.safetensors");
+    let header = String::from_utf8_lossy(&model).into_owned();
+    assert!(header.contains("source_norm/site-2/") && !header.contains("source_norm/site-1/"));
+    let cases = |said: &Value| said["evaluation"]["cases"].clone();
+    let by_run = scratch.ok("evaluate whole/run --json").json();
+    let again = scratch.ok("evaluate whole/run/model.safetensors pool --json").json();
+    for case in cases(&by_run).as_array().unwrap() {
+        assert!(cases(&again).as_array().unwrap().contains(case), "{case}");
+    }
+    // Nobody says where an image to predict is from: the norms of the first base site are taken.
+    let (source, stem) = scratch.part("whole/run", "test")[0].clone();
+    let image = format!("pool/{source}/images/{stem}.png");
+    scratch.ok(&format!("predict whole/run/model.safetensors {image} -o masks"));
+
+    let line =
+        "train pool --recipe tiny.toml --set model.source_norm=true --set ema.decay=0.9 -o no";
+    scratch.run(line).refused(2, &["model.source_norm", "moving average"]);
+    let swin = "bench step --model swin-unet --set embed_dim=4 --set depths=[1,1] --set heads=[1,1] \
+                --set window=2 --set patch=2 --channels 1 --size 16 --set source_norm=true";
+    scratch.run(swin).refused(2, &["swin-unet has no batch norm"]);
+    assert!(!scratch.exists("no"));
 }
 
 #[test]

@@ -98,6 +98,52 @@ impl MaskedMoments {
         });
     }
 
+    /// Squared Euclidean norm of the [gradient](Self::gradient), without making it.
+    ///
+    /// It is a quadratic form in the gradients of the sums, whose matrix are the products of the masks
+    /// with each other.
+    ///
+    /// # Panics
+    /// When a slice does not have the size said above.
+    #[must_use]
+    pub fn gradient_energy(&self, mask: &[f32], sums_gradient: &[f32]) -> f64 {
+        let columns = 2 * self.regions;
+        assert_eq!(mask.len(), self.batch * self.regions * self.pixels, "values of the mask");
+        let gradients = self.batch * self.channels * columns;
+        assert_eq!(sums_gradient.len(), gradients, "values of [batch, channels, 2 regions]");
+        if self.is_empty() {
+            return 0.0;
+        }
+        mask.chunks(self.regions * self.pixels)
+            .zip(sums_gradient.chunks(self.channels * columns))
+            .map(|(mask, gradients)| {
+                let products = self.mask_products(mask);
+                gradients.chunks(columns).map(|g| quadratic_form(&products, g)).sum::<f64>()
+            })
+            .sum()
+    }
+
+    /// `[2 regions, 2 regions]`: over the pixels of one image, the sums of the products of all masks
+    /// and of what they leave out.
+    fn mask_products(&self, mask: &[f32]) -> Vec<f64> {
+        let (r, columns) = (self.regions, 2 * self.regions);
+        let plane = |i: usize| &mask[i * self.pixels..(i + 1) * self.pixels];
+        let total = |m: &[f32]| m.iter().map(|&v| f64::from(v)).sum::<f64>();
+        let sums: Vec<f64> = (0..r).map(|i| total(plane(i))).collect();
+        let mut products = vec![0.0; columns * columns];
+        for i in 0..r {
+            for j in 0..r {
+                let both = plane(i).iter().zip(plane(j)).map(|(&a, &b)| f64::from(a * b));
+                let both: f64 = both.sum();
+                products[i * columns + j] = both;
+                products[i * columns + r + j] = sums[i] - both;
+                products[(r + i) * columns + j] = sums[j] - both;
+                products[(r + i) * columns + r + j] = self.pixels as f64 - sums[i] - sums[j] + both;
+            }
+        }
+        products
+    }
+
     fn is_empty(&self) -> bool {
         self.batch * self.channels * self.regions * self.pixels == 0
     }
@@ -183,6 +229,38 @@ impl MaskedMoments {
     ) -> usize {
         planes.par_chunks_mut(TASK).map(|planes| each(planes, &[], &[])).sum()
     }
+}
+
+/// `g' A g`.
+fn quadratic_form(a: &[f64], g: &[f32]) -> f64 {
+    let row =
+        |i: usize| -> f64 { g.iter().zip(&a[i * g.len()..]).map(|(&g, a)| f64::from(g) * a).sum() };
+    (0..g.len()).map(|i| f64::from(g[i]) * row(i)).sum()
+}
+
+/// Sum of the squares of all values; the same whatever the number of threads.
+#[must_use]
+pub fn energy(values: &[f32]) -> f64 {
+    let parts: Vec<f64> = values
+        .par_chunks(TASK)
+        .map(|part| part.chunks(BLOCK).map(block_energy).sum::<f64>())
+        .collect();
+    parts.iter().sum()
+}
+
+fn block_energy(values: &[f32]) -> f64 {
+    // Enough running sums for the widest registers.
+    let mut sums = [0.0_f32; 64];
+    let (whole, rest) = values.as_chunks::<64>();
+    vectorise(|| {
+        for values in whole {
+            for (sum, v) in sums.iter_mut().zip(values) {
+                *sum += v * v;
+            }
+        }
+    });
+    let rest: f64 = rest.iter().map(|&v| f64::from(v * v)).sum();
+    sums.iter().map(|&s| f64::from(s)).sum::<f64>() + rest
 }
 
 /// `Σ x m` and `Σ x (1 - m)` of each of `N` planes; nothing is left of a value that is left out.

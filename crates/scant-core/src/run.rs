@@ -106,6 +106,9 @@ pub struct SplitSummary {
 pub struct PhaseRecord {
     /// Name in the recipe.
     pub name: String,
+    /// Training images it draws from, by source; empty before it begins and in older records.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, usize>,
     /// One entry per finished epoch.
     pub epochs: Vec<EpochRecord>,
     /// Epoch (1-based, within the phase) with the best validation Dice.

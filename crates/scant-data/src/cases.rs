@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use scant_core::{Sample, SampleId};
+use scant_core::{Role, Sample, SampleId};
 use scant_io::Limits;
 
 use crate::stream::{CaseSource, LoadError};
@@ -56,6 +56,10 @@ impl CaseSource for PoolCases {
 
     fn id(&self, case: usize) -> &SampleId {
         &self.entries[case].id
+    }
+
+    fn role(&self, case: usize) -> Role {
+        self.entries[case].role
     }
 
     fn load(&self, case: usize) -> Result<Sample, LoadError> {

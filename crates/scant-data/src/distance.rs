@@ -119,6 +119,13 @@ impl IntensityProfile {
         Some(Self { cumulative, features, mean, sd, range, core_range })
     }
 
+    /// Mean, standard deviation, 5th, 50th and 95th percentile of the grey value, and mean absolute
+    /// difference of neighbouring pixels.
+    #[must_use]
+    pub fn features(&self) -> &[f64] {
+        &self.features
+    }
+
     /// 5th, 50th and 95th percentile of the grey value.
     #[must_use]
     pub fn percentiles(&self) -> [f64; 3] {

@@ -31,7 +31,7 @@ use anatomy::Patient;
 use site::Site;
 
 /// How many phantoms of which kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PhantomConfig {
     /// Number of sites; the first is the base, the others are novel.
@@ -44,11 +44,13 @@ pub struct PhantomConfig {
     pub seed: u64,
     /// 1: lesion; 2: lesion and pectoral muscle.
     pub classes: usize,
+    /// How far the other sites are from the first: 0 all alike, 1 as real ones are.
+    pub shift: f64,
 }
 
 impl Default for PhantomConfig {
     fn default() -> Self {
-        Self { sites: 2, images_per_site: 60, size: [160, 160], seed: 0, classes: 1 }
+        Self { sites: 2, images_per_site: 60, size: [160, 160], seed: 0, classes: 1, shift: 1.0 }
     }
 }
 
@@ -122,6 +124,8 @@ impl PhantomConfig {
         let sides = self.size.iter().all(|n| (32..=2048).contains(n));
         let [rows, columns] = self.size;
         check("size", format!("[{rows}, {columns}]"), sides, "32 to 2048 rows and columns")?;
+        let shift = (0.0..=1.5).contains(&self.shift);
+        check("shift", self.shift.to_string(), shift, "0 to 1.5")?;
         check("classes", self.classes.to_string(), (1..=2).contains(&self.classes), "1 or 2")
     }
 

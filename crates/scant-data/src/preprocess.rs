@@ -1,12 +1,13 @@
 //! From an image of any size to the grid and the intensities a network expects, and back.
 //!
-//! The order is fixed: channels, resize, normalise, pad. Statistics therefore never see padding,
+//! The order is fixed: channels, resize, harmonise, normalise, pad. Statistics therefore never see padding,
 //! and the padded border is 0 in normalised units (the mean after [`Normalise::ZScore`], black
 //! otherwise).
 //!
 //! Legend: C channels · K classes · H, W original pixels · h, w network pixels.
 
 mod config;
+pub mod harmonise;
 mod normalise;
 pub(crate) mod resample;
 
@@ -38,6 +39,22 @@ pub enum PreprocessError {
     /// NaN or infinity, from a floating-point file.
     #[error("{0} sample(s) are NaN or infinite: repair the file or leave the image out")]
     NotFinite(usize),
+    /// A method of colours and an image without any.
+    #[error(
+        "the image is grey and {0} harmonises colours: leave it out, or harmonise by \"histogram\""
+    )]
+    GreyImage(&'static str),
+    /// An intensity that something made for 0 to 1 cannot work with.
+    #[error(
+        "{what} works on intensities from 0 to 1, this image holds {value}: rescale the file, or switch \
+         {what} off"
+    )]
+    OutsideUnit {
+        /// What needs them.
+        what: &'static str,
+        /// An intensity outside.
+        value: String,
+    },
     /// A configuration that cannot mean anything.
     #[error("{0}")]
     Config(String),
@@ -83,8 +100,23 @@ impl PreprocessConfig {
     ///
     /// # Errors
     /// When the image is a volume, empty, has two or more than three channels or samples that are
-    /// not finite, or when the configuration is invalid (see [`PreprocessConfig::validate`]).
+    /// not finite, cannot be harmonised (see [`harmonise::Harmonise::apply`]), or when the configuration
+    /// is invalid (see [`PreprocessConfig::validate`]).
     pub fn apply_image(&self, image: &Image) -> Result<Array3<f32>, PreprocessError> {
+        let (pixels, layout) = self.resized(image)?;
+        Ok(self.finish(pixels, layout))
+    }
+
+    /// The image on the network's grid without border, before its intensities are scaled, and where it
+    /// lies.
+    ///
+    /// # Shapes
+    /// `[1 or 3, H, W] -> [C, height, width]`; `[1, height, width]` for a grey image that
+    /// [`PreprocessConfig::finish`] repeats.
+    ///
+    /// # Errors
+    /// As [`PreprocessConfig::apply_image`].
+    pub(crate) fn resized(&self, image: &Image) -> Result<(Array3<f32>, Layout), PreprocessError> {
         self.validate()?;
         let planar = image
             .as_planar()
@@ -102,13 +134,41 @@ impl PreprocessConfig {
         let repeat = planar.dim().0 == 1 && self.channels == 3;
         let wanted = if repeat { 1 } else { self.channels };
         let mut pixels = resample::linear(to_channels(planar, wanted)?.view(), layout.content);
+        if let Some(harmonise) = &self.harmonise {
+            if repeat {
+                // Channels have distributions of their own.
+                pixels = to_channels(pixels.view(), self.channels)?;
+            }
+            harmonise.apply(&mut pixels)?;
+        }
+        Ok((pixels, layout))
+    }
+
+    /// The image on the network's grid without border, in all its channels, before its intensities are
+    /// scaled.
+    ///
+    /// # Shapes
+    /// `[1 or 3, H, W] -> [C, height, width]`
+    ///
+    /// # Errors
+    /// As [`PreprocessConfig::apply_image`].
+    pub(crate) fn grid(&self, image: &Image) -> Result<Array3<f32>, PreprocessError> {
+        let (pixels, _) = self.resized(image)?;
+        to_channels(pixels.view(), self.channels)
+    }
+
+    /// Scales the intensities of a resized image and puts it into the network's grid.
+    ///
+    /// # Shapes
+    /// `[1 or C, height, width] -> [C, h, w]`
+    pub(crate) fn finish(&self, mut pixels: Array3<f32>, layout: Layout) -> Array3<f32> {
         self.normalise.apply(&mut pixels);
         let mut out = Array3::zeros((self.channels, layout.grid.0, layout.grid.1));
         let (top, left) = layout.offset;
         let (height, width) = layout.content;
         // A single channel broadcasts over three.
         out.slice_mut(s![.., top..top + height, left..left + width]).assign(&pixels);
-        Ok(out)
+        out
     }
 
     /// Puts class ids on the same grid as the image: nearest neighbour, padding is background.

@@ -7,10 +7,13 @@
 //! Legend: B batch · C channels · H, W pixels.
 
 mod config;
+mod noise;
 mod order;
 mod patch;
 mod prefetch;
 mod prepare;
+mod reference;
+mod subset;
 
 use std::error::Error;
 use std::fmt;
@@ -23,6 +26,8 @@ pub use config::{PatchConfig, StreamConfig, StreamError};
 pub use order::Draw;
 pub use prefetch::EpochBatches;
 use prepare::{Prepared, Preparer};
+pub use reference::{Fitted, fit_harmonise};
+pub use subset::{Selection, Subset, TrainOn};
 
 /// Why a case could not be delivered; the message names the case or its file.
 #[derive(Debug)]
@@ -60,6 +65,9 @@ pub trait CaseSource: Send + Sync {
 
     /// The name of a case; `case < len()`.
     fn id(&self, case: usize) -> &SampleId;
+
+    /// What the source of a case is for; `case < len()`.
+    fn role(&self, case: usize) -> Role;
 
     /// Reads a case.
     ///
@@ -165,6 +173,7 @@ impl BatchStream {
         if preparer.source.is_empty() {
             return Err(StreamError::NoCases);
         }
+        order::check_roles(&*preparer.source, &preparer.config)?;
         let stream = Self { preparer: Arc::new(preparer) };
         if stream.batches_per_epoch() == 0 {
             return Err(StreamError::NoBatches {
@@ -173,6 +182,12 @@ impl BatchStream {
             });
         }
         Ok(stream)
+    }
+
+    /// The cases it draws from.
+    #[must_use]
+    pub fn cases(&self) -> &dyn CaseSource {
+        &*self.preparer.source
     }
 
     /// The configuration.
@@ -184,7 +199,7 @@ impl BatchStream {
     /// Batches in every epoch.
     #[must_use]
     pub fn batches_per_epoch(&self) -> usize {
-        let cases = order::epoch_length(&*self.preparer.source, self.config().balance_sources);
+        let cases = order::epoch_length(&*self.preparer.source, self.config());
         let batch = self.config().batch;
         if self.config().drop_last { cases / batch } else { cases.div_ceil(batch) }
     }
@@ -192,8 +207,7 @@ impl BatchStream {
     /// Which case is drawn when, in an epoch; batches take them from the front.
     #[must_use]
     pub fn order(&self, epoch: u64) -> Vec<Draw> {
-        let config = self.config();
-        order::order(&*self.preparer.source, config.seed, epoch, config.balance_sources)
+        order::order(&*self.preparer.source, epoch, self.config())
     }
 
     /// The batches of an epoch. Workers start at once and stay a few cases ahead.

@@ -10,7 +10,10 @@ mod repeated;
 mod tile;
 mod tta;
 
-pub use model_file::{ModelCard, ModelFileError, Provenance, load, load_tensors, save, to_bytes};
+pub use model_file::{
+    ModelCard, ModelFileError, Provenance, SOURCE_NORMS, load, load_sources, load_tensors, save,
+    split_sources, to_bytes,
+};
 pub use predictor::{PredictError, PredictOptions, Prediction, Predictor};
 pub use repeated::RepeatedForward;
 pub use tile::TileOptions;

@@ -10,11 +10,15 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use scant_core::LabelSpace;
 use scant_data::preprocess::PreprocessConfig;
 use scant_nn::weights::{self, HostTensor, WeightError, Weights};
-use scant_nn::{Device, Model, ModelConfig, ModelError};
+use scant_nn::{Device, Model, ModelConfig, ModelError, source_norm};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 const KEY: &str = "scant";
+
+/// What the names of norms of other sources than the home one start with; the source and the official
+/// name of the tensor follow.
+pub const SOURCE_NORMS: &str = "source_norm/";
 
 /// What a model file says about itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -180,9 +184,47 @@ pub fn load(path: &Path, device: &Device) -> Result<(ModelCard, Model), ModelFil
         .model
         .zeros(device)
         .map_err(|source| ModelFileError::Model { path: path.into(), source })?;
+    let (weights, _) = split_sources(weights);
     let model = weights::import(model, &weights)
         .map_err(|source| ModelFileError::Weights { path: path.into(), source })?;
     Ok((card, weights::set_training(model, false)))
+}
+
+/// The networks of a model file for sources that have norms of their own in it, by the name of the source,
+/// in evaluation mode; most files hold none.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_sources(
+    path: &Path,
+    card: &ModelCard,
+    device: &Device,
+) -> Result<BTreeMap<String, Model>, ModelFileError> {
+    let (weights, norms) = split_sources(load_tensors(path)?.0);
+    let wrong = |source| ModelFileError::Weights { path: path.into(), source };
+    let mut found = BTreeMap::new();
+    for (source, weights) in source_norm::by_source(&weights, &norms) {
+        let model = card
+            .model
+            .zeros(device)
+            .map_err(|source| ModelFileError::Model { path: path.into(), source })?;
+        let model = weights::import(model, &weights).map_err(wrong)?;
+        found.insert(source, weights::set_training(model, false));
+    }
+    Ok(found)
+}
+
+/// The tensors of the network, and the norms of other sources by `SOURCE/NAME`.
+#[must_use]
+pub fn split_sources(tensors: Weights) -> (Weights, Weights) {
+    let (mut network, mut norms) = (Weights::new(), Weights::new());
+    for (name, tensor) in tensors {
+        match name.strip_prefix(SOURCE_NORMS) {
+            Some(rest) => norms.insert(rest.to_owned(), tensor),
+            None => network.insert(name, tensor),
+        };
+    }
+    (network, norms)
 }
 
 /// All tensors of a file as `f32`.

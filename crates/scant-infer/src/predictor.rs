@@ -1,5 +1,7 @@
 //! The one path from an image to its mask.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Tensor, TensorData};
 use ndarray::{Array2, Array3, Axis};
@@ -61,6 +63,8 @@ pub struct Predictor {
     classes: LabelSpace,
     options: PredictOptions,
     device: Device,
+    /// For sources with norms of their own.
+    others: BTreeMap<String, Predictor>,
 }
 
 impl Predictor {
@@ -73,7 +77,21 @@ impl Predictor {
         options: PredictOptions,
         device: Device,
     ) -> Self {
-        Self { model, preprocess, classes, options, device }
+        Self { model, preprocess, classes, options, device, others: BTreeMap::new() }
+    }
+
+    /// The same with another network, as [`Predictor::new`] takes it, for the images of one source.
+    #[must_use]
+    pub fn with_source(mut self, source: String, model: Model) -> Self {
+        let other = Self { model, others: BTreeMap::new(), ..self.clone() };
+        self.others.insert(source, other);
+        self
+    }
+
+    /// The predictor for images of a source: itself, unless the source has a network of its own.
+    #[must_use]
+    pub fn for_source(&self, source: &str) -> &Self {
+        self.others.get(source).unwrap_or(self)
     }
 
     /// How it predicts.

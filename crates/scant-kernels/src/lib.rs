@@ -37,7 +37,7 @@ pub use device::{DeviceError, DeviceName, fall_through, on_cpu};
 pub use gate::attention_gate;
 pub use instance_norm::instance_norm;
 pub use losses::{PixelSums, Terms, segmentation_sums};
-pub use moments::{Tap, masked_sums, tap};
+pub use moments::{Tap, Watch, masked_sums, tap};
 pub use pooling::{avg_pool2d, avg_pool3d, max_pool2d, max_pool3d};
 pub use precision::{precision, with_precision};
 pub use resample::{

@@ -16,7 +16,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Tensor, TensorData};
 use burn_flex::FlexTensor;
-use scant_compute::masked_moments::MaskedMoments;
+use scant_compute::masked_moments::{MaskedMoments, energy};
 
 use crate::device::on_cpu;
 
@@ -59,6 +59,14 @@ impl<const D: usize> Tap<D> {
     #[must_use]
     pub fn features(&self) -> &Tensor<D> {
         &self.features
+    }
+
+    /// Asks the next backward pass to compare the gradient of the sums with what the rest of the network
+    /// says about the map. Nothing is ever seen on devices other than the CPU.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        self.link.with(|meeting| meeting.watched = Some(Energies::default()));
+        Watch(self.link.clone())
     }
 
     /// Sums inside and outside of each region; both are linear in the features, and the mask is a
@@ -114,6 +122,27 @@ fn sums_by_tensors<const D: usize>(features: Tensor<D>, mask: Tensor<D>) -> Tens
     features.reshape([shape[0], shape[1], n]).matmul(masks)
 }
 
+/// What a backward pass saw at a tap.
+#[derive(Debug, Clone)]
+pub struct Watch(Link);
+
+impl Watch {
+    /// Euclidean norm of the gradient that came from the sums over that of all the rest; `None` before
+    /// the backward pass, and where there was no other gradient.
+    #[must_use]
+    pub fn ratio(&self) -> Option<f64> {
+        let seen = self.0.with(|meeting| meeting.watched)?;
+        (seen.rest > 0.0 && seen.sums.is_finite()).then(|| (seen.sums / seen.rest).sqrt())
+    }
+}
+
+/// Squared norms of gradients at a tap.
+#[derive(Debug, Clone, Copy, Default)]
+struct Energies {
+    rest: f64,
+    sums: f64,
+}
+
 /// What the steps of one tap tell each other during a backward pass.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Link(Arc<Mutex<Meeting>>);
@@ -124,6 +153,8 @@ struct Meeting {
     announced: bool,
     /// Masks and gradients of sums, waiting for it.
     waiting: Vec<Box<dyn Any + Send>>,
+    /// Norms of the two, where somebody asked for them.
+    watched: Option<Energies>,
 }
 
 impl Link {
@@ -168,6 +199,7 @@ pub(crate) trait MomentOps: Backend {
         gradient: FloatTensor<Self>,
         mask: FloatTensor<Self>,
         sums_gradient: FloatTensor<Self>,
+        link: Link,
     ) -> FloatTensor<Self>;
 }
 
@@ -215,6 +247,7 @@ impl MomentOps for Flex {
         gradient: FloatTensor<Self>,
         mask: FloatTensor<Self>,
         sums_gradient: FloatTensor<Self>,
+        link: Link,
     ) -> FloatTensor<Self> {
         let (mask, sums_gradient) = (mask.to_contiguous(), sums_gradient.to_contiguous());
         // A copy of the handle would make the storage a shared one: taken by value instead.
@@ -222,6 +255,15 @@ impl MomentOps for Flex {
         let mut gradient =
             if whole && gradient.is_contiguous() { gradient } else { gradient.to_contiguous() };
         let s = sizes(&shape(&gradient), &mask);
+        link.with(|meeting| {
+            if let Some(seen) = &mut meeting.watched {
+                // With several sums of one tap the first meets the rest alone.
+                if seen.rest == 0.0 {
+                    seen.rest = energy(gradient.storage());
+                }
+                seen.sums += s.gradient_energy(mask.storage(), sums_gradient.storage());
+            }
+        });
         s.add_gradient(mask.storage(), sums_gradient.storage(), gradient.storage_mut());
         gradient
     }
@@ -250,7 +292,8 @@ impl<B: MomentOps> Backward<B, 1> for LinkedBackward {
                     let (mask, sums_gradient) = *waiting
                         .downcast::<(FloatTensor<B>, FloatTensor<B>)>()
                         .expect("a graph has one backend");
-                    gradient = B::add_masked_sums_gradient(gradient, mask, sums_gradient);
+                    let link = link.clone();
+                    gradient = B::add_masked_sums_gradient(gradient, mask, sums_gradient, link);
                 }
             }
         }
@@ -326,6 +369,7 @@ impl<B: MomentOps, C: CheckpointStrategy> MomentOps for Autodiff<B, C> {
         _gradient: FloatTensor<Self>,
         _mask: FloatTensor<Self>,
         _sums_gradient: FloatTensor<Self>,
+        _link: Link,
     ) -> FloatTensor<Self> {
         panic!("gradients of gradients of masked sums are not provided")
     }

@@ -5,6 +5,7 @@
 mod bootstrap;
 mod correction;
 mod paired;
+mod separability;
 mod sign_flip;
 mod summary;
 mod wilcoxon;
@@ -13,6 +14,7 @@ pub use bootstrap::{Cluster, Interval, IntervalMethod, cluster_mean_interval};
 pub use correction::holm;
 pub(crate) use paired::t_of;
 pub use paired::{TTest, cohens_dz, one_sample_t, paired_t};
+pub use separability::{Labelled, Separability, auc, separability};
 pub use sign_flip::{SignFlip, sign_flip};
 pub use summary::{mean, median, percentile, standard_deviation};
 pub use wilcoxon::{Wilcoxon, WilcoxonMethod, wilcoxon};

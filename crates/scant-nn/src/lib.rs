@@ -8,13 +8,15 @@
 
 pub mod block;
 pub mod capture;
+pub mod heads;
 pub mod loss;
 pub mod model;
 mod output;
 mod resample;
+pub mod source_norm;
 pub mod weights;
 
 pub use burn::tensor::Device;
 pub use model::{Model, ModelConfig, ModelError};
 pub use output::{SegOutput, Tap};
-pub use scant_kernels::{DeviceError, DeviceName, Precision, on_cpu, with_precision};
+pub use scant_kernels::{DeviceError, DeviceName, Precision, Watch, on_cpu, with_precision};

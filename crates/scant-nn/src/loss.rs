@@ -42,11 +42,17 @@
 //! ```
 
 pub mod alpha;
+pub mod auxiliary_logits;
 pub mod deep_supervision;
 pub mod discrepancy_config;
 pub mod exchangeable;
 pub mod feature_discrepancy;
+pub mod group_dro;
+pub mod local_contrast;
 pub mod mask_pyramid;
+pub mod pixel_contrast;
+pub mod prototype;
+pub mod region_weights;
 pub mod segmentation;
 #[cfg(test)]
 mod slow_formulas;

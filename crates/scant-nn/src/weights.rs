@@ -9,6 +9,7 @@ mod init;
 pub(crate) mod keras;
 mod mapped;
 mod named;
+mod statistics;
 mod transfer;
 pub mod vit_npz;
 
@@ -21,14 +22,15 @@ pub use init::{Initial, initialise};
 pub use keras::{KerasLayout, KerasTensor, from_keras, to_keras};
 pub use mapped::Mapped;
 pub use scant_core::{HostTensor, Weights};
+pub use statistics::{Statistics, set_statistics, statistics};
 pub use transfer::{Transfer, shapes, transfer};
 
 pub(crate) use adopt::by_name;
 pub(crate) use bicubic::resize_bicubic;
+pub(crate) use init::seeded;
 
 use crate::Model;
-use named::PathMapper;
-pub(crate) use named::{Named, PathVisitor};
+pub(crate) use named::{Named, PathMapper, PathVisitor};
 
 /// Why weights do not fit a network.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

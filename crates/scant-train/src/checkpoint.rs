@@ -1,6 +1,6 @@
 //! Everything a run is in the middle of, in one file.
 //!
-//! `last.safetensors` holds the network, the optimiser, the moving average and, as JSON metadata,
+//! `last.safetensors` holds the network, what stands beside it, the optimiser, the moving average and, as JSON metadata,
 //! the position and every number that has been logged. Streams and augmentation are pure functions
 //! of (seed, epoch, case), so no random state needs keeping.
 
@@ -9,6 +9,7 @@ use std::path::Path;
 
 use scant_core::PhaseRecord;
 use scant_nn::loss::alpha::AlphaState;
+use scant_nn::loss::group_dro::Groups;
 use scant_nn::weights::Weights;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,9 @@ pub(crate) struct State {
     pub(crate) phase_step: u64,
     /// Per tap.
     pub(crate) alpha: BTreeMap<String, AlphaState>,
+    /// Weights of the sources under group DRO.
+    #[serde(default)]
+    pub(crate) groups: Groups,
     pub(crate) schedule: Schedule,
     /// Of the current epoch.
     pub(crate) means: Means,
@@ -57,6 +61,9 @@ pub(crate) struct State {
 pub(crate) struct Checkpoint {
     pub(crate) state: State,
     pub(crate) model: Weights,
+    pub(crate) heads: Weights,
+    /// Of other sources than the home one.
+    pub(crate) norms: Weights,
     pub(crate) optimizer: Weights,
     pub(crate) ema: Weights,
 }
@@ -64,9 +71,13 @@ pub(crate) struct Checkpoint {
 impl Checkpoint {
     pub(crate) fn save(&self, path: &Path) -> Result<(), TrainError> {
         let mut all = Weights::new();
-        for (prefix, tensors) in
-            [("model", &self.model), ("optimizer", &self.optimizer), ("ema", &self.ema)]
-        {
+        for (prefix, tensors) in [
+            ("model", &self.model),
+            ("heads", &self.heads),
+            ("norms", &self.norms),
+            ("optimizer", &self.optimizer),
+            ("ema", &self.ema),
+        ] {
             all.extend(tensors.iter().map(|(k, v)| (format!("{prefix}/{k}"), v.clone())));
         }
         let json = serde_json::to_string(&self.state).expect("a state is plain data");
@@ -84,6 +95,13 @@ impl Checkpoint {
             let strip = |k: &String| k.strip_prefix(prefix)?.strip_prefix('/').map(str::to_owned);
             tensors.iter().filter_map(|(k, v)| Some((strip(k)?, v.clone()))).collect()
         };
-        Ok(Self { state, model: part("model"), optimizer: part("optimizer"), ema: part("ema") })
+        Ok(Self {
+            state,
+            model: part("model"),
+            heads: part("heads"),
+            norms: part("norms"),
+            optimizer: part("optimizer"),
+            ema: part("ema"),
+        })
     }
 }

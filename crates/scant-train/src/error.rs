@@ -45,6 +45,14 @@ pub enum TrainError {
         /// What differs.
         reason: String,
     },
+    /// The phases of another run are not those this run begins with.
+    #[error("the phases of {path} cannot be taken over: {reason}")]
+    PhasesFrom {
+        /// The other run.
+        path: PathBuf,
+        /// What differs, and what to do.
+        reason: String,
+    },
     /// Stored weights do not fit the network.
     #[error("{path}: {source}")]
     Weights {

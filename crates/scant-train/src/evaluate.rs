@@ -66,6 +66,7 @@ fn judge(
     options: &EvaluateOptions,
 ) -> Result<CaseOutcome, String> {
     let truth = sample.label.as_ref().ok_or("the case has no mask")?;
+    let predictor = predictor.for_source(&sample.id.source);
     let prediction = predictor.predict(&sample.image).map_err(|e| e.to_string())?;
     let spacing = sample.image.geometry.spacing_mm.as_deref();
     let mut classes = Vec::new();
@@ -137,6 +138,7 @@ pub fn validation_dice(
     let mut by_source: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for sample in samples {
         let Some(truth) = &sample.label else { continue };
+        let predictor = predictor.for_source(&sample.id.source);
         let prediction = predictor
             .predict(&sample.image)
             .map_err(|source| TrainError::Predict { case: sample.id.to_string(), source })?;

@@ -1,7 +1,11 @@
 //! The training loop.
 
 mod phase;
+mod silent;
+mod sources;
 mod start;
+mod supply;
+mod taken;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,21 +13,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use scant_core::{EpochRecord, LabelSpace, RunRecord, Sample};
-use scant_data::stream::{BatchStream, CaseSource, StreamConfig};
-use scant_infer::{ModelCard, PredictOptions, Predictor, Provenance, TileOptions};
+use scant_data::preprocess::PreprocessConfig;
+use scant_data::stream::{BatchStream, CaseSource};
+use scant_infer::{ModelCard, PredictOptions, Predictor, Provenance, SOURCE_NORMS, TileOptions};
 use scant_nn::weights::{self, Weights};
-use scant_nn::{Device, Model, ModelConfig};
+use scant_nn::{Device, Model, ModelConfig, source_norm};
 
 use crate::TrainError;
 use crate::average::Ema;
 use crate::checkpoint::{Checkpoint, State};
 use crate::evaluate::validation_dice;
 use crate::events::{Observer, Progress};
-use crate::objective::DeviceBatch;
+use crate::objective::{DeviceBatch, Learners, Lent, phase_heads};
 use crate::optimizer::{self, FlatGradients, Optimizer};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Supply};
 use crate::run_folder::RunFolder;
 use crate::step::{apply, differentiate};
+
+pub use taken::{Surroundings, check_phases};
 
 /// What is trained on and validated on.
 #[derive(Clone)]
@@ -46,6 +53,8 @@ pub struct FitOptions<'a> {
     pub device: Device,
     /// Continue from the last checkpoint.
     pub resume: bool,
+    /// Take the phases of this finished run over instead of training them; see [`check_phases`].
+    pub phases_from: Option<&'a RunFolder>,
     /// Set from outside to stop after the current batch.
     pub stop: &'a AtomicBool,
     /// Goes into the model file; phase, epoch and Dice are filled in.
@@ -103,6 +112,7 @@ pub fn check(recipe: &Recipe, data: &Data, device: &Device) -> Result<(), TrainE
         let allowed = "training reads images, this network takes volumes";
         return Err(crate::RecipeError::value("model.name", name, allowed).into());
     }
+    crate::recipe::check_source_norm(recipe, &config)?;
     for phase in &recipe.phase {
         if let Some(fd) = &phase.loss.feature_discrepancy {
             fd.layers.select(&config.tap_names()).map_err(|e| crate::RecipeError::Value {
@@ -111,8 +121,17 @@ pub fn check(recipe: &Recipe, data: &Data, device: &Device) -> Result<(), TrainE
                 allowed: e.to_string(),
             })?;
         }
+        phase_heads(&phase.loss, &config, network_size(recipe))?;
     }
-    stream(recipe, data).map(drop)
+    supply::check_harmonise(recipe, data)?;
+    let preprocess = recipe.data.preprocess();
+    (0..recipe.phase.len())
+        .try_for_each(|phase| supply::stream(recipe, data, phase, &preprocess).map(drop))
+}
+
+/// Rows and columns of what the network sees; `None` where images keep their size.
+fn network_size(recipe: &Recipe) -> Option<[usize; 2]> {
+    recipe.data.patches.as_ref().map(|patches| patches.size).or(recipe.data.size)
 }
 
 /// Whether a new run finds the weights that its recipe says it starts from; a resumed one does not need
@@ -144,10 +163,16 @@ struct Run<'a> {
     provenance: Provenance,
     device: Device,
     config: ModelConfig,
+    /// That of the recipe with what was fitted on the base images.
+    preprocess: PreprocessConfig,
+    /// Of the current phase, with what it draws from.
     stream: BatchStream,
+    supply: Supply,
     /// Held in memory: they are read every epoch.
     validation: Vec<Sample>,
-    model: Model,
+    learners: Learners,
+    /// Sources with norms of their own.
+    away: Vec<String>,
     optimizer: Optimizer,
     ema: Option<Ema>,
     state: State,
@@ -210,8 +235,10 @@ impl Run<'_> {
             let place = self.state.step.wrapping_add((self.state.batch as u64) << 32);
             let draw = self.recipe.seed ^ place.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let precision = self.recipe.precision.into();
+            let progress = self.state.phase_step as f64 / self.steps_of(phase) as f64;
+            let lent = Lent { alpha, groups: self.state.groups.clone(), progress, draw };
             let (loss, found) =
-                differentiate(precision, &self.model, &device_batch, &phase.loss, &alpha, draw);
+                differentiate(precision, &self.learners, &device_batch, &phase.loss, &lent);
             let total = loss.terms["total"];
             let Some(found) = found else {
                 return Err(self.not_finite(total, &phase.name, &batch.ids));
@@ -235,7 +262,8 @@ impl Run<'_> {
                 }
                 gathered = 0;
             }
-            self.move_alphas(phase, &loss.discrepancy);
+            self.move_alphas(phase, &loss.seen());
+            self.state.groups = loss.groups;
             self.observer.batch(&Progress {
                 phase: &phase.name,
                 phase_index: (self.state.phase, self.recipe.phase.len()),
@@ -266,10 +294,11 @@ impl Run<'_> {
     fn update(&mut self, gradients: FlatGradients, gathered: usize) -> f64 {
         let clip = self.recipe.optim.clip_norm;
         let lr = self.state.schedule.lr(self.state.phase_step);
-        let norm = apply(&mut self.model, &mut self.optimizer, gradients, gathered, clip, lr);
+        let optimizer = &mut self.optimizer;
+        let norm = apply(&mut self.learners, optimizer, gradients, gathered, clip, lr);
         if norm.is_finite() {
             if let Some(ema) = &mut self.ema {
-                ema.update(&self.model);
+                ema.update(&self.learners.model);
             }
             self.state.step += 1;
             self.state.phase_step += 1;
@@ -329,9 +358,9 @@ impl Run<'_> {
 
     /// Weights that validation and the model file see: the moving average where there is one.
     fn evaluated_weights(&self) -> Weights {
-        let weights = weights::export(&self.model);
+        let weights = weights::export(&self.learners.model);
         match &self.ema {
-            Some(ema) if ema.updates() > 0 => ema.applied(&self.model, weights),
+            Some(ema) if ema.updates() > 0 => ema.applied(&self.learners.model, weights),
             _ => weights,
         }
     }
@@ -352,13 +381,18 @@ impl Run<'_> {
         if let (None, Some(patches)) = (self.recipe.data.size, &self.recipe.data.patches) {
             options.tile = TileOptions { size: patches.size, overlap: 0.5 };
         }
-        Ok(Predictor::new(
+        let mut predictor = Predictor::new(
             weights::set_training(model, false),
-            self.recipe.data.preprocess(),
+            self.preprocess.clone(),
             self.data.classes.clone(),
             options,
             self.device.clone(),
-        ))
+        );
+        for (source, weights) in source_norm::by_source(weights, &self.norms()) {
+            let model = weights::set_training(self.fresh(&weights)?, false);
+            predictor = predictor.with_source(source, model);
+        }
+        Ok(predictor)
     }
 
     /// A new network on the plain device with the given weights.
@@ -374,7 +408,7 @@ impl Run<'_> {
             model: self.config.clone(),
             classes: self.data.classes.clone(),
             mask_values: self.data.mask_values.clone(),
-            preprocess: self.recipe.data.preprocess(),
+            preprocess: self.preprocess.clone(),
             tile: self.recipe.data.patches.as_ref().map(|p| p.size),
             threshold: 0.5,
             provenance: Provenance {
@@ -389,7 +423,15 @@ impl Run<'_> {
     }
 
     fn write_weights(&self, path: &std::path::Path, weights: &Weights) -> Result<(), TrainError> {
-        Ok(scant_infer::save(path, &self.card(self.state.phase), weights)?)
+        let mut all = weights.clone();
+        let named = |(name, tensor)| (format!("{SOURCE_NORMS}{name}"), tensor);
+        all.extend(self.norms().into_iter().map(named));
+        Ok(scant_infer::save(path, &self.card(self.state.phase), &all)?)
+    }
+
+    /// Norms of other sources than the home one, by `SOURCE/NAME`.
+    fn norms(&self) -> Weights {
+        self.learners.norms.export(&self.learners.model)
     }
 
     fn asked_to_stop(&mut self) -> Option<Stop> {
@@ -420,7 +462,9 @@ impl Run<'_> {
         self.state.ema_updates = self.ema.as_ref().map_or(0, Ema::updates);
         Checkpoint {
             state: self.state.clone(),
-            model: weights::export(&self.model),
+            model: weights::export(&self.learners.model),
+            heads: self.learners.heads.export(),
+            norms: self.norms(),
             optimizer: self.optimizer.export(),
             ema: self.ema.as_ref().map(Ema::export).unwrap_or_default(),
         }
@@ -460,29 +504,4 @@ fn wall_secs() -> f64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0.0, |d| d.as_secs_f64())
-}
-
-/// The batch stream of a recipe.
-pub(crate) fn stream(recipe: &Recipe, data: &Data) -> Result<BatchStream, TrainError> {
-    let d = &recipe.data;
-    let config = StreamConfig {
-        batch: d.batch,
-        preprocess: d.preprocess(),
-        augment: d.augment.config()?,
-        patches: d.patches.clone(),
-        seed: recipe.seed,
-        workers: d.workers,
-        cache: d.cache_mib > 0,
-        cache_bytes: d.cache_mib << 20,
-        drop_last: false,
-        balance_sources: d.balance_sources,
-    };
-    BatchStream::new(Arc::clone(&data.train), config).map_err(|e| {
-        crate::RecipeError::Value {
-            key: "data".into(),
-            value: "{ .. }".into(),
-            allowed: e.to_string(),
-        }
-        .into()
-    })
 }

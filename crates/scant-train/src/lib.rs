@@ -17,6 +17,7 @@ mod recipe;
 mod run_folder;
 mod schedule;
 mod step;
+pub mod study;
 mod tensorboard;
 
 pub use average::Ema;
@@ -25,11 +26,14 @@ pub use evaluate::{
     CaseOutcome, EvaluateOptions, case_discrepancy, evaluate_cases, validation_dice,
 };
 pub use events::{Observer, Progress, Silent};
-pub use fit::{Data, Ended, FitOptions, Outcome, check, check_weights, fit};
+pub use fit::{
+    Data, Ended, FitOptions, Outcome, Surroundings, check, check_phases, check_weights, fit,
+};
 pub use optimizer::Optimizer;
 pub use recipe::{
-    DataSection, EmaSection, From, LimitSection, ModelSection, OptimSection, OptimizerName, Phase,
-    PhaseLoss, PrecisionName, Recipe, RecipeError, ScheduleName, SplitSection,
+    DataSection, Difference, EmaSection, From, HarmoniseSection, LimitSection, ModelSection,
+    OptimSection, OptimizerName, Phase, PhaseLoss, PrecisionName, Recipe, RecipeError,
+    ScheduleName, SplitSection,
 };
 pub use run_folder::RunFolder;
 pub use schedule::Schedule;

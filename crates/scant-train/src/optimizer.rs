@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
-use scant_nn::Model;
 use scant_nn::weights::{HostTensor, Weights};
 
+use crate::objective::Learners;
 use crate::recipe::{OptimSection, OptimizerName};
 
 const BETA1: f64 = 0.9;
@@ -45,9 +45,22 @@ impl Optimizer {
 
     /// Moves every parameter that has a gradient.
     #[must_use]
-    pub(crate) fn step(&mut self, model: Model, gradients: &FlatGradients, lr: f64) -> Model {
+    pub(crate) fn step(
+        &mut self,
+        learners: Learners,
+        gradients: &FlatGradients,
+        lr: f64,
+    ) -> Learners {
         self.updates += 1;
-        model.map(&mut Update { optimizer: self, gradients, lr, path: Vec::new() })
+        let mut update = Update { optimizer: self, gradients, lr, path: Vec::new() };
+        let model = learners.model.map(&mut update);
+        let heads = learners.heads.map(&mut update);
+        let norms = learners.norms.moved(|name, value| {
+            let gradient = gradients.get(name)?;
+            // Norms do not decay.
+            Some(self.delta(name, value, gradient, 0.0, lr))
+        });
+        Learners { model, heads, norms }
     }
 
     /// The change of one flattened parameter.
@@ -161,9 +174,10 @@ impl ModuleMapper for Update<'_> {
     }
 }
 
-/// Collects the gradient of every parameter of a model.
+/// Collects the gradient of everything that learns. Paths of the network begin with its architecture,
+/// those of heads with `heads`, those of norms of other sources with `source_norm`.
 #[must_use]
-pub(crate) fn collect(model: &Model, gradients: &Gradients) -> FlatGradients {
+pub(crate) fn collect(learners: &Learners, gradients: &Gradients) -> FlatGradients {
     struct Collect<'a> {
         gradients: &'a Gradients,
         path: Vec<String>,
@@ -184,8 +198,11 @@ pub(crate) fn collect(model: &Model, gradients: &Gradients) -> FlatGradients {
         }
     }
     let mut visitor = Collect { gradients, path: Vec::new(), found: BTreeMap::new() };
-    model.visit(&mut visitor);
-    visitor.found
+    learners.model.visit(&mut visitor);
+    learners.heads.visit(&mut visitor);
+    let mut found = visitor.found;
+    found.extend(learners.norms.gradients(gradients));
+    found
 }
 
 /// Adds `more` to `sum`.
@@ -220,7 +237,9 @@ pub(crate) fn norm(gradients: &FlatGradients) -> f64 {
 #[cfg(test)]
 mod tests {
     use scant_nn::ModelConfig;
+    use scant_nn::heads::{HeadConfig, HeadKind, Heads};
     use scant_nn::model::UNetConfig;
+    use scant_nn::source_norm::SourceNorms;
     use scant_nn::weights;
 
     use super::*;
@@ -287,19 +306,41 @@ mod tests {
             input_channels: 1,
             output_channels: 1,
         });
-        let x = Tensor::<4>::ones([2, 1, 4, 4], &device);
-        let mut model = config.init(&device, 3).unwrap();
+        let values: Vec<f32> = (0..32_u8).map(|i| (f32::from(i) * 0.7).sin()).collect();
+        let x = Tensor::<1>::from_floats(values.as_slice(), &device).reshape([2, 1, 4, 4]);
+        let sources = ["a".to_owned(), "b".to_owned()];
         let mut a = Optimizer::new(OptimSection::default());
-        let gradients = |m: &Model| collect(m, &m.forward(x.clone()).logits.sum().backward());
+        let kind = HeadKind::Projection { hidden: 3, output: 2 };
+        let head = HeadConfig { name: "h".into(), tap: "dec1".into(), input: 2, kind };
+        let model = config.init(&device, 3).unwrap();
+        let mut learners = Learners {
+            heads: Heads::init(&[head], &device, 3),
+            norms: SourceNorms::copies(&model, &sources[1..]),
+            model,
+        };
+        let everything =
+            |l: &Learners| (weights::export(&l.model), l.heads.export(), l.norms.export(&l.model));
+        let before = everything(&learners);
+        let gradients = |l: &Learners| {
+            let output = l.norms.forward(&l.model, x.clone(), &sources);
+            let features = output.taps.last().unwrap().features.clone();
+            let side = l.heads.get("h").unwrap().forward(features);
+            let total = (output.logits.clone() * output.logits).sum() + (side.clone() * side).sum();
+            collect(l, &total.backward())
+        };
         for _ in 0..2 {
-            let g = gradients(&model);
-            model = a.step(model, &g, 0.01);
+            let g = gradients(&learners);
+            learners = a.step(learners, &g, 0.01);
+        }
+        let after = everything(&learners);
+        for (name, tensor) in after.1.iter().chain(&after.2) {
+            let old = before.1.get(name).or_else(|| before.2.get(name));
+            assert_ne!(Some(tensor), old, "{name} stayed where it was");
         }
         let mut b =
             Optimizer::restore(OptimSection::default(), a.updates(), &a.export(), &Device::flex());
-        let g = gradients(&model);
-        let one = weights::export(&a.step(model.clone(), &g, 0.01));
-        let two = weights::export(&b.step(model, &g, 0.01));
-        assert_eq!(one, two);
+        let g = gradients(&learners);
+        let one = everything(&a.step(learners.clone(), &g, 0.01));
+        assert_eq!(one, everything(&b.step(learners, &g, 0.01)));
     }
 }

@@ -3,21 +3,26 @@
 //! One phase list expresses every family of methods. Unknown keys are errors that name the nearest
 //! valid key. What a file leaves out is filled in, and the filled-in recipe is stored with the run.
 
+mod difference;
 mod model;
-mod overrides;
+pub(crate) mod overrides;
 mod phase;
 mod sections;
+mod supply;
 
 use scant_nn::{Device, ModelConfig, ModelError, on_cpu};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use difference::Difference;
 pub use model::ModelSection;
+pub(crate) use model::check_source_norm;
 pub use phase::{From, Phase, PhaseLoss};
 pub use sections::{
-    DataSection, EmaSection, LimitSection, OptimSection, OptimizerName, PrecisionName,
-    ScheduleName, SplitSection,
+    DataSection, EmaSection, HarmoniseSection, LimitSection, OptimSection, OptimizerName,
+    PrecisionName, ScheduleName, SplitSection,
 };
+pub(crate) use supply::Supply;
 
 /// What can be wrong with a recipe.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -138,11 +143,20 @@ impl Recipe {
     /// Whether a device can do what this recipe asks for.
     ///
     /// # Errors
-    /// When the precision does not exist there.
+    /// When the precision or a rule of alpha does not exist there.
     pub fn check_device(&self, device: &Device) -> Result<(), RecipeError> {
         if self.precision == PrecisionName::Bf16 && !on_cpu(device) {
             let allowed = "this device has \"fp32\"; \"bf16\" is for the CPU";
             return Err(RecipeError::value("precision", "\"bf16\"", allowed));
+        }
+        let balanced = |p: &Phase| {
+            let fd = p.loss.feature_discrepancy.as_ref();
+            fd.is_some_and(|fd| fd.alpha_rule().needs_pull())
+        };
+        if self.phase.iter().any(balanced) && !on_cpu(device) {
+            let allowed = "this rule compares gradients, which is done on the CPU only";
+            let key = "loss.feature_discrepancy.alpha.rule";
+            return Err(RecipeError::value(key, "\"balanced\"", allowed));
         }
         Ok(())
     }
@@ -158,8 +172,14 @@ impl Recipe {
         if self.phase.is_empty() {
             return Err(RecipeError::value("phase", "[]", "a recipe needs at least one [[phase]]"));
         }
+        if self.ema.is_some() && self.model.source_norm() {
+            let allowed =
+                "a moving average keeps one set of norms: leave [ema] out, or source_norm";
+            return Err(RecipeError::value("model.source_norm", "true", allowed));
+        }
         for (i, phase) in self.phase.iter().enumerate() {
             phase.validate(i)?;
+            self.validate_supply(i)?;
             if self.phase[..i].iter().any(|p| p.name == phase.name) {
                 let value = format!("\"{}\"", phase.name);
                 return Err(RecipeError::value("phase.name", value, "names must differ"));

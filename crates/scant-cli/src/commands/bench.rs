@@ -49,7 +49,8 @@ pub(crate) fn run(session: &Session, command: &BenchCommand) -> Result {
             let parameters = step.parameters();
             let mut terms = step.step(); // which is a warm-up as well
             terms.remove("total");
-            let terms: Vec<String> = terms.into_keys().collect();
+            // Per source, a term stands for more than one line in a log, but it is one term.
+            let terms: Vec<String> = terms.into_keys().filter(|name| !name.contains('/')).collect();
             let seconds = Seconds::of(net.warmup.saturating_sub(1), net.repeats, || {
                 step.step();
                 finish(session)
@@ -106,7 +107,14 @@ fn finish(session: &Session) -> Result {
 /// What a step descends, as a recipe writes it; `None` is the recipes' own default.
 fn loss(args: &BenchStepArgs) -> Result<Option<Table>> {
     let mut table = Table::new();
-    if let Some(text) = &args.loss {
+    if let Some(text) = args.loss.as_ref().filter(|text| text.trim_start().starts_with('{')) {
+        let wrong = |e: toml::de::Error| Failure::usage(format!("--loss {text}: {}", e.message()));
+        let mut parsed: Table = toml::from_str(&format!("loss = {text}")).map_err(wrong)?;
+        let Some(Value::Table(loss)) = parsed.remove("loss") else {
+            return Err(Failure::usage(format!("--loss {text}: give a table of one phase's loss")));
+        };
+        table = loss;
+    } else if let Some(text) = &args.loss {
         for term in text.split('-') {
             let known = TERMS.contains(&term);
             if !known || table.insert(term.into(), Value::Float(1.0)).is_some() {

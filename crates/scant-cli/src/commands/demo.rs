@@ -19,6 +19,7 @@ pub(crate) fn run(session: &Session, args: &DemoArgs) -> Result {
         size: [args.size, args.size],
         seed: args.seed,
         classes: args.classes,
+        shift: args.shift,
     };
     if let Some(folder) = &args.data_only {
         let pool = generate_pool(folder, &config)?;

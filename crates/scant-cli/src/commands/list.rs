@@ -11,7 +11,7 @@ pub(super) fn print_json(value: &impl serde::Serialize) -> Result {
     Ok(())
 }
 
-const LOSSES: [(&str, &str); 5] = [
+const LOSSES: [(&str, &str); 9] = [
     ("dice", "soft Dice from logits, pooled over the batch or per image"),
     ("bce", "binary cross-entropy from logits, one-vs-rest for several classes"),
     ("ce", "categorical cross-entropy from logits"),
@@ -20,6 +20,16 @@ const LOSSES: [(&str, &str); 5] = [
         "feature_discrepancy",
         "layer-wise L_fd and exchangeable L_fd^exch with a weight per tap (arXiv:2507.19575)",
     ),
+    (
+        "deep_supervision",
+        "segmentation losses on decoder stages by heads of their own (arXiv:1607.00582)",
+    ),
+    (
+        "local_contrast",
+        "regions of two copies of an image told from their neighbours, no labels (arXiv:2006.10511)",
+    ),
+    ("pixel_contrast", "supervised contrast of sampled pixels (arXiv:2004.11362)"),
+    ("group_dro", "weights of the sources that rise with their losses (arXiv:1911.08731)"),
 ];
 
 pub(crate) fn losses(args: &ListArgs) -> Result {

@@ -11,10 +11,11 @@ use scant_data::{
 use scant_infer::Provenance;
 use scant_metrics::MetricOptions;
 use scant_nn::Device;
-use scant_train::{Data, Ended, FitOptions, Recipe, RunFolder, fit};
+use scant_train::{Data, Ended, FitOptions, Recipe, RunFolder, Surroundings, check_phases, fit};
 
 use crate::args::{PredictorArgs, TrainArgs, TtaArg};
 use crate::exit::{Failure, INTERRUPTED, Result};
+use crate::interrupt;
 use crate::judge;
 use crate::progress::Bars;
 use crate::recipes;
@@ -28,10 +29,36 @@ pub(crate) struct Plan {
     pub(crate) data: Data,
     pub(crate) folder: RunFolder,
     pub(crate) resume: bool,
-    pub(crate) evaluate: bool,
+    /// A finished run whose phases are taken over.
+    pub(crate) phases_from: Option<RunFolder>,
+    pub(crate) after: After,
+}
+
+/// What happens once a run is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Nothing.
+    Nothing,
+    /// The test part is judged.
+    Evaluate,
+    /// That, and masks, pictures and the report are written.
+    Report,
+}
+
+impl After {
+    fn of(args: &TrainArgs) -> Self {
+        match (args.no_evaluate, args.no_report) {
+            (true, _) => Self::Nothing,
+            (false, true) => Self::Evaluate,
+            (false, false) => Self::Report,
+        }
+    }
 }
 
 pub(crate) fn run(session: &Session, args: &TrainArgs) -> Result {
+    if args.stop_with_stdin {
+        interrupt::when_stdin_ends();
+    }
     let plan = match &args.resume {
         Some(folder) => resumed(session, args, folder)?,
         None => match planned(session, args)? {
@@ -77,8 +104,20 @@ fn planned(session: &Session, args: &TrainArgs) -> Result<Option<Plan>> {
     let out = args.out.clone().unwrap_or_else(|| {
         PathBuf::from("runs").join(format!("{}-{recipe_name}-s{}", open.pool.name, recipe.seed))
     });
+    let phases_from = args.phases_from.as_deref().map(RunFolder::open).transpose()?;
+    if let Some(source) = &phases_from {
+        let surroundings = Surroundings {
+            pool: &open.pool.to_toml_absolute(),
+            split: &split.to_toml(),
+            scant_version: env!("CARGO_PKG_VERSION"),
+            device: &session.device_name,
+            threads: session.threads,
+        };
+        check_phases(&recipe, source, surroundings)?;
+    }
     let mut plan = Plan::create(session, &out, recipe, open, split)?;
-    plan.evaluate = !args.no_evaluate;
+    plan.phases_from = phases_from;
+    plan.after = After::of(args);
     Ok(Some(plan))
 }
 
@@ -100,11 +139,12 @@ impl Plan {
         split.write(&folder.split())?;
         // Last, because it is what makes the folder a run that can be resumed.
         folder.write(&folder.recipe(), &recipe.to_toml())?;
-        Ok(Self { recipe, open, split, data, folder, resume: false, evaluate: true })
+        let (resume, phases_from, after) = (false, None, After::Report);
+        Ok(Self { recipe, open, split, data, folder, resume, phases_from, after })
     }
 }
 
-fn data(open: &OpenPool, split: &Split) -> Result<Data> {
+pub(crate) fn data(open: &OpenPool, split: &Split) -> Result<Data> {
     Ok(Data {
         train: Arc::new(cases(open, &split.train)?),
         validation: Arc::new(cases(open, &split.validation)?),
@@ -132,16 +172,26 @@ fn resumed(session: &Session, args: &TrainArgs, path: &Path) -> Result<Plan> {
     split.check(&open.catalog)?;
     let data = data(&open, &split)?;
     folder.clear_remains()?;
-    Ok(Plan { recipe, open, split, data, folder, resume: true, evaluate: !args.no_evaluate })
+    let (resume, phases_from, after) = (true, None, After::of(args));
+    Ok(Plan { recipe, open, split, data, folder, resume, phases_from, after })
 }
 
 pub(crate) fn draw_split(open: &OpenPool, recipe: &Recipe) -> Result<(Split, Vec<String>)> {
-    let s = &recipe.split;
-    let keep_together = if s.keep_duplicates_together {
+    let keep_together = if recipe.split.keep_duplicates_together {
         find_duplicates_in(&open.catalog, &open.limits).keep_together()
     } else {
         Vec::new()
     };
+    draw_split_with(open, recipe, keep_together)
+}
+
+/// As [`draw_split`] where the duplicates are known.
+pub(crate) fn draw_split_with(
+    open: &OpenPool,
+    recipe: &Recipe,
+    keep_together: Vec<(SampleId, SampleId)>,
+) -> Result<(Split, Vec<String>)> {
+    let s = &recipe.split;
     let spec = SplitSpec {
         test: s.test,
         validation: s.validation,
@@ -177,7 +227,8 @@ pub(crate) fn execute(session: &Session, plan: &Plan) -> Result {
         recipe: &plan.recipe,
         device: session.device.clone(),
         resume: plan.resume,
-        stop: crate::interrupt::flag(),
+        phases_from: plan.phases_from.as_ref(),
+        stop: interrupt::flag(),
         provenance: Provenance {
             scant_version: record.scant_version.clone(),
             run: record.name.clone(),
@@ -196,7 +247,7 @@ pub(crate) fn execute(session: &Session, plan: &Plan) -> Result {
         ));
     }
     let mut record = outcome.record;
-    if plan.evaluate {
+    if plan.after != After::Nothing {
         finish(session, plan, &mut record, &cases(&plan.open, &plan.split.test)?)?;
     } else {
         record.timing.peak_memory_mib = crate::memory::peak_mib();
@@ -216,9 +267,12 @@ fn finish(session: &Session, plan: &Plan, record: &mut RunRecord, test: &PoolCas
         let plain = PredictorArgs { tta: TtaArg::None, tile: None, overlap: 0.5, threshold: None };
         let (_, predictor) = load_predictor(session, &plan.folder.model(), &plain)?;
         let masks = root.join("predictions/test");
+        let masks = (plan.after == After::Report).then_some(masks.as_path());
         let metrics = MetricOptions::default();
-        let evaluation = judge::evaluate(&predictor, test, "test", metrics, Some(&masks))?;
-        record.gallery = judge::gallery(&predictor, test, &evaluation, root)?;
+        let evaluation = judge::evaluate(&predictor, test, "test", metrics, masks)?;
+        if plan.after == After::Report {
+            record.gallery = judge::gallery(&predictor, test, &evaluation, root)?;
+        }
         let summary = scant_metrics::summarise(&evaluation, &Default::default())?;
         println!("{}", scant_report::tables::summary_text(&summary));
         record.evaluations.retain(|e| e.part != evaluation.part);
@@ -227,6 +281,9 @@ fn finish(session: &Session, plan: &Plan, record: &mut RunRecord, test: &PoolCas
     record.timing.evaluate_secs = started.elapsed().as_secs_f64();
     record.timing.peak_memory_mib = crate::memory::peak_mib();
     plan.folder.write_record(record)?;
+    if plan.after != After::Report {
+        return Ok(());
+    }
     scant_report::write_report(&[root.to_path_buf()], &plan.folder.report())?;
     session.say(format!("report: {}", plan.folder.report().display()));
     Ok(())

@@ -57,6 +57,12 @@ fn check(s: MaskedMoments, binary: bool, seed: u64) {
     s.add_gradient(&m, &g, &mut sum);
     let want: Vec<f64> = x.iter().zip(&want).map(|(&x, w)| f64::from(x) + w).collect();
     assert!(relative_error(&sum, &want) <= 1e-5, "{s:?}");
+    let want: f64 = literal_gradient(s, &m, &g).iter().map(|v| v * v).sum();
+    let got = s.gradient_energy(&m, &g);
+    assert!((got - want).abs() <= 1e-5 * want.max(1e-9), "{got} {want}");
+    let got = energy(&x);
+    let want: f64 = x.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+    assert!((got - want).abs() <= 1e-5 * want.max(1e-9), "{got} {want}");
 }
 
 #[test]

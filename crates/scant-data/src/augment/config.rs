@@ -7,6 +7,8 @@ use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+use super::strong::StrongIntensity;
+
 /// What can be wrong with an augmentation configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AugmentError {
@@ -189,10 +191,13 @@ pub struct AugmentConfig {
     pub noise: Option<Noise>,
     /// Gaussian blur.
     pub blur: Option<Blur>,
+    /// Strong changes of intensity for sites nobody has seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strong_intensity: Option<StrongIntensity>,
 }
 
 /// Names for [`AugmentConfig::from_names`].
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "flip",
     "flip-horizontal",
     "flip-vertical",
@@ -202,6 +207,7 @@ const NAMES: [&str; 9] = [
     "intensity",
     "noise",
     "blur",
+    "strong-intensity",
 ];
 
 impl AugmentConfig {
@@ -229,6 +235,7 @@ impl AugmentConfig {
             "intensity" => self.intensity = Some(Intensity::default()),
             "noise" => self.noise = Some(Noise::default()),
             "blur" => self.blur = Some(Blur::default()),
+            "strong-intensity" => self.strong_intensity = Some(StrongIntensity::default()),
             _ => {
                 let nearest = NAMES
                     .into_iter()
@@ -287,11 +294,11 @@ impl AugmentConfig {
             probability("blur.p", blur.p)?;
             range("blur.sigma", blur.sigma, 0.0, 100.0, "[low, high] within 0 to 100 pixels")?;
         }
-        Ok(())
+        self.strong_intensity.as_ref().map_or(Ok(()), StrongIntensity::validate)
     }
 }
 
-fn within(
+pub(super) fn within(
     field: &'static str,
     value: f64,
     low: f64,
@@ -306,11 +313,11 @@ fn within(
     }
 }
 
-fn probability(field: &'static str, value: f64) -> Result<(), AugmentError> {
+pub(super) fn probability(field: &'static str, value: f64) -> Result<(), AugmentError> {
     within(field, value, 0.0, 1.0, "a probability lies between 0 and 1")
 }
 
-fn range(
+pub(super) fn range(
     field: &'static str,
     [low, high]: [f64; 2],
     least: f64,

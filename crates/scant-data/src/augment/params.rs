@@ -4,6 +4,7 @@ use ndarray::{Array2, Array3};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
+use super::strong::{self, StrongParams};
 use super::{AugmentConfig, intensity, orient, smooth, warp};
 
 /// A drawn rotation, scale, shift and shear.
@@ -76,6 +77,9 @@ pub struct Params {
     pub blur_sigma: Option<f64>,
     /// Brightness, contrast, gamma.
     pub intensity: Option<IntensityParams>,
+    /// Strong changes of intensity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strong: Option<StrongParams>,
     /// Noise.
     pub noise: Option<NoiseParams>,
 }
@@ -137,6 +141,7 @@ impl AugmentConfig {
             let sigma = between(rng, blur.sigma[0], blur.sigma[1]);
             params.blur_sigma = happens.then_some(sigma);
         }
+        params.strong = self.strong_intensity.as_ref().map(|strong| strong.draw(rng));
         params
     }
 }
@@ -154,6 +159,7 @@ impl Params {
             elastic: None,
             blur_sigma: None,
             intensity: None,
+            strong: None,
             noise: None,
         }
     }
@@ -182,17 +188,20 @@ impl Params {
         if let Some(drawn) = &self.intensity {
             intensity::adjust(drawn, image);
         }
+        if let Some(drawn) = &self.strong {
+            strong::change(drawn, image);
+        }
         if let Some(drawn) = &self.noise {
             intensity::add_noise(drawn, image);
         }
     }
 }
 
-fn between(rng: &mut impl Rng, low: f64, high: f64) -> f64 {
+pub(super) fn between(rng: &mut impl Rng, low: f64, high: f64) -> f64 {
     low + (high - low) * rng.random::<f64>()
 }
 
 /// True with probability `p`; never at 0, always at 1.
-fn happens(rng: &mut impl Rng, p: f64) -> bool {
+pub(super) fn happens(rng: &mut impl Rng, p: f64) -> bool {
     rng.random::<f64>() < p
 }

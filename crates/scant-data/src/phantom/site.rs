@@ -89,6 +89,13 @@ impl Site {
         if index == 0 {
             return first;
         }
+        let other = Self::other(config, index, &first);
+        first.moved_towards(&other, config.shift)
+    }
+
+    /// A site at full distance from the first.
+    fn other(config: &PhantomConfig, index: usize, first: &Self) -> Self {
+        let [rows, columns] = config.size;
         let mut rng = generator(config.seed, index, 0, usize::MAX);
         let mut about =
             |value: f64, share: f64| value * (1.0 + share * (rng.random::<f64>() * 2.0 - 1.0));
@@ -134,7 +141,50 @@ impl Site {
             texture: about(6.0, 0.15),
             thickness: about(0.85, 0.08),
             empty_share: 0.06,
-            ..first
+            probe: first.probe,
+        }
+    }
+
+    /// The share `by` of the way to another site; more than 1 goes beyond it.
+    fn moved_towards(&self, other: &Self, by: f64) -> Self {
+        // Exactly the other site at 1: its images must not depend on rounding.
+        if by == 1.0 {
+            return other.clone();
+        }
+        // What multiplies is moved by factors, so that nothing falls below 0.
+        let factor = |a: f64, b: f64| a * (b / a).powf(by);
+        let along = |a: f64, b: f64| a + (b - a) * by;
+        let share = |a: f64, b: f64| along(a, b).clamp(0.0, 1.0);
+        let pixels = |a: usize, b: usize| factor(a as f64, b as f64).round() as usize;
+        Self {
+            rows: pixels(self.rows, other.rows),
+            columns: pixels(self.columns, other.columns),
+            probe: match other.probe {
+                // Parallel beams are a fan of no angle from infinitely far away.
+                Probe::Sector { radius, half_angle } if by > 0.0 => {
+                    Probe::Sector { radius: radius / by, half_angle: half_angle * by }
+                }
+                _ => Probe::Linear,
+            },
+            depth: factor(self.depth, other.depth),
+            axial: factor(self.axial, other.axial),
+            lateral: factor(self.lateral, other.lateral),
+            focus: factor(self.focus, other.focus),
+            compensation: along(self.compensation, other.compensation),
+            gain: along(self.gain, other.gain),
+            dynamic_range: factor(self.dynamic_range, other.dynamic_range),
+            noise: factor(self.noise, other.noise),
+            detector: factor(self.detector, other.detector),
+            lesion: std::array::from_fn(|i| factor(self.lesion[i], other.lesion[i])),
+            kinds: {
+                let [a, b] = std::array::from_fn(|i| share(self.kinds[i], other.kinds[i]));
+                let most = f64::max(1.0, a + b);
+                [a / most, b / most]
+            },
+            second: share(self.second, other.second),
+            texture: factor(self.texture, other.texture),
+            thickness: factor(self.thickness, other.thickness),
+            empty_share: share(self.empty_share, other.empty_share),
         }
     }
 

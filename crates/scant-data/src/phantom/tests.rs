@@ -175,3 +175,29 @@ fn the_pool_opens_and_has_no_problems() {
     let groups: BTreeSet<&str> = catalog.entries.iter().map(|e| e.id.group.as_str()).collect();
     assert!(groups.len() < 24 && groups.iter().all(|g| g.starts_with('p')), "{groups:?}");
 }
+
+/// Speckle is finer or coarser with the resolution of a site: the mean difference of neighbouring rows
+/// in the part that every image has.
+#[test]
+fn the_shift_between_sites_grows_with_its_strength() {
+    let roughness = |config: &PhantomConfig, site: usize| {
+        let frames = config.frames(site).unwrap();
+        mean(frames.iter().flat_map(|f| {
+            let (rows, columns) = f.image.dim();
+            (rows / 4..rows / 2).map(move |r| {
+                let step = |c| f64::from(f.image[[r, c]]) - f64::from(f.image[[r + 1, c]]);
+                mean((columns / 3..columns / 2).map(|c: usize| step(c).abs()))
+            })
+        }))
+    };
+    let distance = |shift: f64| {
+        let config = PhantomConfig { shift, images_per_site: 12, ..small(3) };
+        let ratio = roughness(&config, 1) / roughness(&config, 0);
+        ratio.ln().abs()
+    };
+    let [none, some, full] = [0.0, 0.5, 1.0].map(distance);
+    assert!(none < 0.1 && none < some && some < full, "{none} {some} {full}");
+    let alike = PhantomConfig { shift: 0.0, ..small(3) };
+    assert_eq!(alike.frames(1).unwrap()[0].image.dim(), (96, 96));
+    assert!(PhantomConfig { shift: -0.1, ..small(3) }.validate().is_err());
+}

@@ -6,6 +6,7 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::PreprocessError;
+use super::harmonise::Harmonise;
 
 /// What happens to the aspect ratio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -37,7 +38,7 @@ pub enum Normalise {
 }
 
 /// How images are made fit for a network; part of every model file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PreprocessConfig {
     /// Rows and columns of the network's grid; `None` (written `"keep"`) leaves the size alone.
@@ -49,12 +50,21 @@ pub struct PreprocessConfig {
     pub fit: Fit,
     /// What happens to the intensities.
     pub normalise: Normalise,
+    /// What images are made to look like before that, as fitted on the training images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub harmonise: Option<Harmonise>,
 }
 
 impl Default for PreprocessConfig {
     /// Size kept, three channels (which loses nothing of a grey or a colour image), z-score.
     fn default() -> Self {
-        Self { size: None, channels: 3, fit: Fit::Stretch, normalise: Normalise::ZScore }
+        Self {
+            size: None,
+            channels: 3,
+            fit: Fit::Stretch,
+            normalise: Normalise::ZScore,
+            harmonise: None,
+        }
     }
 }
 
@@ -62,7 +72,8 @@ impl PreprocessConfig {
     /// Checks what types cannot.
     ///
     /// # Errors
-    /// When `channels` is neither 1 nor 3, or a size is 0 or above 65 536.
+    /// When `channels` is neither 1 nor 3, a size is 0 or above 65 536, or `harmonise` was fitted on
+    /// other channels.
     pub fn validate(&self) -> Result<(), PreprocessError> {
         if self.channels != 1 && self.channels != 3 {
             return Err(PreprocessError::Config(format!(
@@ -79,7 +90,10 @@ impl PreprocessConfig {
                 size[0], size[1]
             )));
         }
-        Ok(())
+        match &self.harmonise {
+            Some(harmonise) => harmonise.validate(self.channels),
+            None => Ok(()),
+        }
     }
 }
 

@@ -66,7 +66,7 @@ fn moments<'a>(values: impl Iterator<Item = &'a f32> + Clone, count: usize) -> (
 }
 
 /// Linear interpolation between order statistics, NumPy's default. Reorders `values`.
-fn percentile(values: &mut [f32], share: f64) -> f32 {
+pub(super) fn percentile(values: &mut [f32], share: f64) -> f32 {
     let at = share * (values.len() - 1) as f64;
     let (below, fraction) = (at.floor() as usize, at.fract());
     let (_, &mut lower, above) = values.select_nth_unstable_by(below, f32::total_cmp);

@@ -9,7 +9,7 @@ fn image(pixels: Array3<f32>) -> Image {
 }
 
 fn config(size: Option<[usize; 2]>, fit: Fit, normalise: Normalise) -> PreprocessConfig {
-    PreprocessConfig { size, channels: 1, fit, normalise }
+    PreprocessConfig { size, channels: 1, fit, normalise, harmonise: None }
 }
 
 #[test]
@@ -157,4 +157,12 @@ proptest! {
             prop_assert_eq!(*pixel > 0.5, *id == 1);
         }
     }
+}
+
+#[test]
+fn a_configuration_of_before_harmonising_is_read_and_one_without_is_written_as_before() {
+    let old = r#"{"size":[4,6],"channels":1,"fit":"pad","normalise":"min-max"}"#;
+    let read: PreprocessConfig = serde_json::from_str(old).unwrap();
+    assert_eq!(read, config(Some([4, 6]), Fit::Pad, Normalise::MinMax));
+    assert_eq!(serde_json::to_string(&read).unwrap(), old);
 }

@@ -21,6 +21,25 @@ pub enum StreamError {
     /// Nothing to stream.
     #[error("there are no cases to train on: check the split and the roles of the pool")]
     NoCases,
+    /// A selection that leaves nothing.
+    #[error(
+        "nothing is selected: there are {there_are}, of the novel ones novel_fraction = {fraction} takes part"
+    )]
+    NothingSelected {
+        /// Roles with their numbers.
+        there_are: String,
+        /// Share of the novel cases that may take part.
+        fraction: String,
+    },
+    /// Batches of base and novel cases, and one of the roles is missing.
+    #[error(
+        "batches of base and novel images need both, there are {there_are}: \
+         set novel_per_batch = 0, or add images of the other role"
+    )]
+    OneRole {
+        /// Roles with their numbers.
+        there_are: String,
+    },
     /// Everything would be dropped.
     #[error(
         "{cases} case(s) do not fill one batch of {batch} and drop_last leaves the rest out: \
@@ -72,6 +91,12 @@ pub struct StreamConfig {
     /// Draw every source as often as the largest one, repeating cases (with other augmentations)
     /// of the smaller ones.
     pub balance_sources: bool,
+    /// Cases of novel sources in every batch, beside `batch - novel_per_batch` of base sources; 0
+    /// draws from all cases alike. An epoch passes once over the base cases.
+    pub novel_per_batch: usize,
+    /// Standard deviation of the noise on training images, for intensities from 0 to 1; see the header
+    /// of `stream/noise.rs`.
+    pub noise_sigma: f64,
 }
 
 impl Default for StreamConfig {
@@ -87,6 +112,8 @@ impl Default for StreamConfig {
             cache_bytes: 2 << 30,
             drop_last: false,
             balance_sources: false,
+            novel_per_batch: 0,
+            noise_sigma: 0.0,
         }
     }
 }
@@ -103,6 +130,25 @@ impl StreamConfig {
         }
         if self.workers > 1024 {
             return refuse(format!("workers = {} is not possible: at most 1024", self.workers));
+        }
+        if self.novel_per_batch > 0 && self.novel_per_batch >= self.batch {
+            return refuse(format!(
+                "novel_per_batch = {} is not possible in a batch of {}: at least one image of each \
+                 batch is of a base source",
+                self.novel_per_batch, self.batch
+            ));
+        }
+        if self.novel_per_batch > 0 && self.balance_sources {
+            return refuse(
+                "novel_per_batch and balance_sources both decide what a batch holds: choose one"
+                    .into(),
+            );
+        }
+        if !(0.0..=1.0).contains(&self.noise_sigma) {
+            return refuse(format!(
+                "noise_sigma = {} is not possible: a standard deviation from 0 to 1",
+                self.noise_sigma
+            ));
         }
         if let Some(PatchConfig { size, foreground }) = &self.patches {
             if size.iter().any(|n| !(1..=65_536).contains(n)) {

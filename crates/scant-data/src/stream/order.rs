@@ -6,7 +6,9 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::CaseSource;
+use scant_core::Role;
+
+use super::{CaseSource, StreamConfig, StreamError, subset};
 
 /// One place in an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +24,8 @@ pub struct Draw {
 enum Purpose {
     Order = 1,
     Variation = 2,
+    NovelCycle = 3,
+    Noise = 4,
 }
 
 /// Seed, epoch, case, copy and purpose are the key itself, so no two streams can collide.
@@ -40,6 +44,11 @@ pub(super) fn variation(seed: u64, epoch: u64, draw: Draw) -> ChaCha8Rng {
     generator(seed, epoch, draw.case as u64, draw.copy, Purpose::Variation)
 }
 
+/// The generator of the noise on a case.
+pub(super) fn noise(seed: u64, epoch: u64, draw: Draw) -> ChaCha8Rng {
+    generator(seed, epoch, draw.case as u64, draw.copy, Purpose::Noise)
+}
+
 /// Cases of each source, sources by name.
 fn by_source(source: &dyn CaseSource) -> Vec<Vec<usize>> {
     let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -49,26 +58,89 @@ fn by_source(source: &dyn CaseSource) -> Vec<Vec<usize>> {
     groups.into_values().collect()
 }
 
+/// Cases of a role.
+fn of_role(source: &dyn CaseSource, role: Role) -> Vec<usize> {
+    (0..source.len()).filter(|&case| source.role(case) == role).collect()
+}
+
+/// Whether batches of base and novel cases have both to draw from, where they are asked for.
+pub(super) fn check_roles(
+    source: &dyn CaseSource,
+    config: &StreamConfig,
+) -> Result<(), StreamError> {
+    let missing = |role| of_role(source, role).is_empty();
+    if config.novel_per_batch > 0 && (missing(Role::Base) || missing(Role::Novel)) {
+        return Err(StreamError::OneRole { there_are: subset::roles(source) });
+    }
+    Ok(())
+}
+
 /// Cases in an epoch, repeats included.
-pub(super) fn epoch_length(source: &dyn CaseSource, balance: bool) -> usize {
-    if !balance {
+pub(super) fn epoch_length(source: &dyn CaseSource, config: &StreamConfig) -> usize {
+    if config.novel_per_batch > 0 {
+        let base = of_role(source, Role::Base).len();
+        return base + config.novel_per_batch * rounds(base, config);
+    }
+    if !config.balance_sources {
         return source.len();
     }
     let groups = by_source(source);
     groups.len() * groups.iter().map(Vec::len).max().unwrap_or(0)
 }
 
+/// Batches that it takes to see every one of `base` cases.
+fn rounds(base: usize, config: &StreamConfig) -> usize {
+    base.div_ceil(config.batch - config.novel_per_batch)
+}
+
 /// The order of an epoch.
-///
-/// Balanced, the sources take turns (in an order drawn anew every round), so that every batch is
-/// as mixed as its size allows. A source that runs out starts over in a new order.
-pub(super) fn order(source: &dyn CaseSource, seed: u64, epoch: u64, balance: bool) -> Vec<Draw> {
-    let mut rng = generator(seed, epoch, 0, 0, Purpose::Order);
-    if !balance {
-        let mut cases: Vec<usize> = (0..source.len()).collect();
-        cases.shuffle(&mut rng);
-        return cases.into_iter().map(|case| Draw { case, copy: 0 }).collect();
+pub(super) fn order(source: &dyn CaseSource, epoch: u64, config: &StreamConfig) -> Vec<Draw> {
+    if config.novel_per_batch > 0 {
+        return two_streams(source, epoch, config);
     }
+    let mut rng = generator(config.seed, epoch, 0, 0, Purpose::Order);
+    if config.balance_sources {
+        return balanced(source, &mut rng);
+    }
+    let mut cases: Vec<usize> = (0..source.len()).collect();
+    cases.shuffle(&mut rng);
+    cases.into_iter().map(|case| Draw { case, copy: 0 }).collect()
+}
+
+/// Batches that each hold base and novel cases, base first.
+///
+/// An epoch passes once over the base cases; the last batch holds those that are left, and as many
+/// novel ones as every other. The novel cases are an endless line of shuffles of all of them, of which
+/// every epoch takes the next stretch: over the epochs each comes equally often, however few there are
+/// of one role or the other.
+fn two_streams(source: &dyn CaseSource, epoch: u64, config: &StreamConfig) -> Vec<Draw> {
+    let mut base = of_role(source, Role::Base);
+    let novel = of_role(source, Role::Novel);
+    base.shuffle(&mut generator(config.seed, epoch, 0, 0, Purpose::Order));
+    let (share, size) = (config.novel_per_batch, novel.len() as u64);
+    let stretch = share * rounds(base.len(), config);
+    let first = epoch.wrapping_mul(stretch as u64);
+    let shuffled = |cycle| {
+        let mut cases = novel.clone();
+        cases.shuffle(&mut generator(config.seed, cycle, 0, 0, Purpose::NovelCycle));
+        cases
+    };
+    let mut seen: BTreeMap<usize, u32> = BTreeMap::new();
+    let mut line = (first / size..).flat_map(shuffled).skip((first % size) as usize).map(|case| {
+        let copy = *seen.entry(case).and_modify(|n| *n += 1).or_insert(0);
+        Draw { case, copy }
+    });
+    let mut out = Vec::with_capacity(base.len() + stretch);
+    for cases in base.chunks(config.batch - share) {
+        out.extend(cases.iter().map(|&case| Draw { case, copy: 0 }));
+        out.extend(line.by_ref().take(share));
+    }
+    out
+}
+
+/// The sources take turns (in an order drawn anew every round), so that every batch is as mixed as its
+/// size allows. A source that runs out starts over in a new order.
+fn balanced(source: &dyn CaseSource, rng: &mut ChaCha8Rng) -> Vec<Draw> {
     let groups = by_source(source);
     let rounds = groups.iter().map(Vec::len).max().unwrap_or(0);
     let mut lines: Vec<std::vec::IntoIter<Draw>> = Vec::with_capacity(groups.len());
@@ -78,7 +150,7 @@ pub(super) fn order(source: &dyn CaseSource, seed: u64, epoch: u64, balance: boo
             if line.len() >= rounds {
                 break;
             }
-            cases.shuffle(&mut rng);
+            cases.shuffle(rng);
             line.extend(cases.iter().map(|&case| Draw { case, copy }));
         }
         lines.push(line.into_iter());
@@ -86,7 +158,7 @@ pub(super) fn order(source: &dyn CaseSource, seed: u64, epoch: u64, balance: boo
     let mut turns: Vec<usize> = (0..lines.len()).collect();
     let mut out = Vec::with_capacity(rounds * lines.len());
     for _ in 0..rounds {
-        turns.shuffle(&mut rng);
+        turns.shuffle(rng);
         out.extend(turns.iter().filter_map(|&line| lines[line].next()));
     }
     out

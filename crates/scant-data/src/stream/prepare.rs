@@ -8,8 +8,9 @@ use std::sync::{Arc, OnceLock};
 use ndarray::{Array2, Array3};
 use scant_core::{Annotated, Role, SampleId};
 
-use super::order::{Draw, variation};
-use super::{CaseSource, LoadError, StreamConfig, patch};
+use super::order::{self, Draw, variation};
+use super::{CaseSource, LoadError, StreamConfig, noise, patch};
+use crate::preprocess::{Layout, PreprocessError};
 
 /// A case on its way into a batch.
 #[derive(Debug, Clone)]
@@ -22,6 +23,9 @@ pub(super) struct Prepared {
     /// `[H, W]`
     pub(super) label: Option<Array2<u8>>,
     pub(super) annotated: Annotated,
+    /// Where the image will lie in the network's grid, while its intensities are not scaled yet: noise
+    /// differs from epoch to epoch and comes before that.
+    unfinished: Option<Layout>,
 }
 
 impl Prepared {
@@ -61,6 +65,11 @@ impl Preparer {
     fn vary(&self, epoch: u64, draw: Draw) -> Result<Prepared, LoadError> {
         let mut rng = variation(self.config.seed, epoch, draw);
         let mut case = self.preprocessed(draw.case)?;
+        if let Some(layout) = case.unfinished.take() {
+            let mut rng = order::noise(self.config.seed, epoch, draw);
+            noise::add(&mut case.image, self.config.noise_sigma, &mut rng);
+            case.image = self.config.preprocess.finish(case.image, layout);
+        }
         if let Some(patches) = &self.config.patches {
             (case.image, case.label) =
                 patch::cut(patches, &mut rng, &case.image, case.label.as_ref());
@@ -96,9 +105,16 @@ impl Preparer {
     fn load(&self, case: usize) -> Result<Prepared, LoadError> {
         let sample = self.source.load(case)?;
         let preprocess = &self.config.preprocess;
-        let image = preprocess
-            .apply_image(&sample.image)
+        let (mut image, layout) = preprocess
+            .resized(&sample.image)
             .map_err(|cause| LoadError::new(self.name(case), cause))?;
+        let noisy = self.config.noise_sigma > 0.0;
+        if !noisy {
+            image = preprocess.finish(image, layout);
+        } else if let Some(v) = image.iter().find(|v| !(0.0..=1.0).contains(*v)) {
+            let cause = PreprocessError::OutsideUnit { what: "noise_sigma", value: v.to_string() };
+            return Err(LoadError::new(self.name(case), cause));
+        }
         let label = match &sample.label {
             None => None,
             Some(label) => {
@@ -123,6 +139,7 @@ impl Preparer {
             image,
             label,
             annotated: sample.annotated,
+            unfinished: noisy.then_some(layout),
         })
     }
 

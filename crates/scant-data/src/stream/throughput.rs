@@ -40,6 +40,10 @@ impl CaseSource for Files {
         &self.ids[case]
     }
 
+    fn role(&self, _: usize) -> Role {
+        Role::Base
+    }
+
     fn load(&self, case: usize) -> Result<Sample, LoadError> {
         let read = |kind: &str| {
             let path = self.folder.join(kind).join(format!("{}.png", self.ids[case].stem));

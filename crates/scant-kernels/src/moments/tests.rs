@@ -136,3 +136,26 @@ fn a_shared_gradient_is_left_as_it_is() {
 fn a_mask_of_another_size_is_refused() {
     let _ = masked_sums(noise([2, 3, 4, 4]), mask([2, 1, 4, 3]));
 }
+
+/// The map is descended by a sum of its own, `Σ w x`, whose gradient is `w`.
+#[test]
+fn a_watched_tap_knows_the_ratio_of_the_two_gradients() {
+    let shape = [2, 3, 5, 7];
+    let (x, w, m) = (noise(shape).require_grad(), noise(shape), mask([2, 2, 5, 7]));
+    let weights = noise([2, 3, 4]);
+    let (onwards, tapped) = tap(x.clone());
+    let watch = tapped.watch();
+    assert_eq!(watch.ratio(), None);
+    let sums = weighted(tapped.masked_sums(m.clone()), &weights);
+    let gradients = ((onwards * w.clone()).sum() + sums).backward();
+    let alone = weighted(masked_sums(x.clone(), m), &weights).backward();
+    let norm = |t: Tensor<4>| f64::from(t.square().sum().into_scalar::<f32>()).sqrt();
+    let device = Device::flex();
+    let inner = |t: Tensor<4>| Tensor::<4>::from_data(t.to_data(), &device);
+    let of_sums = inner(x.grad(&alone).unwrap());
+    let want = norm(of_sums.clone()) / norm(inner(w.clone()));
+    assert!((watch.ratio().unwrap() / want - 1.0).abs() < 1e-5, "{watch:?} {want}");
+    // Watching changes nothing.
+    let got = inner(x.grad(&gradients).unwrap());
+    assert!(relative_error(got, of_sums + inner(w)) <= 1e-6);
+}

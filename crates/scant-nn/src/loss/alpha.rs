@@ -25,6 +25,16 @@ pub struct AlphaProgress {
     pub epochs: usize,
 }
 
+/// What a step showed of one tap; its discrepancy is unweighted and with the exchanged term, if any.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct AlphaSeen {
+    /// `None` when no image of the batch contributed.
+    pub discrepancy: Option<f64>,
+    /// Norm of the gradient of the weighted discrepancy at the tap over that of everything else that
+    /// reaches it; `None` where it was not measured.
+    pub pull: Option<f64>,
+}
+
 /// The weight of one tap with what its rule remembers.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -92,6 +102,32 @@ pub enum AlphaRule {
         /// Upper bound.
         max: f64,
     },
+    /// Multiplier of the constraint `L_fd <= target`: `alpha + lr (L_fd - target)`, clipped to `[0,
+    /// max]`. Unlike [`AlphaRule::Ascent`] it falls again once a tap separates well enough.
+    ///
+    /// Fails when no tap misses its target: the loss is inert, rightly. The values of the target are
+    /// those of the form.
+    Target {
+        /// Step size.
+        lr: f64,
+        /// Discrepancy that is good enough.
+        target: f64,
+        /// Upper bound.
+        max: f64,
+    },
+    /// As much weight as makes the gradient of the discrepancy at the tap `share` of everything else
+    /// that reaches it, averaged over steps; at most `max`. So it can neither drown the segmentation
+    /// loss nor be drowned by it, whatever the form, the size of the map and the depth.
+    ///
+    /// Starts at `initial`, to have something to measure. The gradients are compared on the CPU only.
+    Balanced {
+        /// Norm of the gradient relative to the rest, above 0.
+        share: f64,
+        /// First value, above 0.
+        initial: f64,
+        /// Upper bound.
+        max: f64,
+    },
     /// Constant, for ablations after a warm start.
     Fixed {
         /// The value.
@@ -101,8 +137,8 @@ pub enum AlphaRule {
 
 impl AlphaRule {
     /// Names as written in files.
-    pub const NAMES: [&'static str; 5] =
-        ["descent-clip", "ascent", "schedule", "uncertainty", "fixed"];
+    pub const NAMES: [&'static str; 7] =
+        ["descent-clip", "ascent", "schedule", "uncertainty", "target", "balanced", "fixed"];
 
     /// The method as written: Adam with the paper's learning rate, clipped to `[0, 1]`.
     pub const DESCENT_CLIP: Self = Self::DescentClip { lr: 1e-4, max: 1.0, adam: true };
@@ -117,6 +153,8 @@ impl AlphaRule {
             "ascent" => Self::ASCENT,
             "schedule" => Self::Schedule { max: 0.1, ramp_epochs: 10.0 },
             "uncertainty" => Self::Uncertainty { lr: 1e-3, initial: 1e-2, max: 1.0 },
+            "target" => Self::Target { lr: 1e-3, target: 0.5, max: 1.0 },
+            "balanced" => Self::Balanced { share: 0.1, initial: 1e-3, max: 1.0 },
             "fixed" => Self::Fixed { value: 0.1 },
             _ => return None,
         })
@@ -126,34 +164,44 @@ impl AlphaRule {
     #[must_use]
     pub fn start(&self) -> AlphaState {
         let alpha = match *self {
-            Self::Uncertainty { initial, max, .. } => initial.min(max),
+            Self::Uncertainty { initial, max, .. } | Self::Balanced { initial, max, .. } => {
+                initial.min(max)
+            }
             Self::Fixed { value } => value,
             Self::Schedule { max, ramp_epochs } => ramp(max, ramp_epochs, 0),
-            Self::DescentClip { .. } | Self::Ascent { .. } => 0.0,
+            Self::DescentClip { .. } | Self::Ascent { .. } | Self::Target { .. } => 0.0,
         };
         AlphaState { alpha, ..AlphaState::default() }
     }
 
-    /// State after a step on which the tap's unweighted discrepancy (with its exchanged term, if
-    /// any) was `discrepancy`; `None` when no image of the batch contributed.
+    /// State after a step on which the tap showed `seen`.
     ///
     /// Without a finite discrepancy the rules that follow it keep the state as it is: one broken
     /// batch must not poison the weight for the rest of training.
     #[must_use]
-    pub fn next(
-        &self,
-        state: AlphaState,
-        discrepancy: Option<f64>,
-        progress: AlphaProgress,
-    ) -> AlphaState {
+    pub fn next(&self, state: AlphaState, seen: AlphaSeen, progress: AlphaProgress) -> AlphaState {
         match *self {
             Self::Fixed { value } => return AlphaState { alpha: value, ..state },
             Self::Schedule { max, ramp_epochs } => {
                 return AlphaState { alpha: ramp(max, ramp_epochs, progress.epoch), ..state };
             }
-            Self::DescentClip { .. } | Self::Ascent { .. } | Self::Uncertainty { .. } => {}
+            Self::Balanced { share, max, .. } => {
+                let Some(pull) = seen.pull.filter(|p| p.is_finite() && *p > 0.0) else {
+                    return state;
+                };
+                let wanted = state.alpha * share / pull;
+                // The first measure counts whole, later ones a tenth, on the scale of factors.
+                let step = if state.updates == 0 { 1.0 } else { 0.1 };
+                let alpha = state.alpha.powf(1.0 - step) * wanted.powf(step);
+                let alpha = alpha.clamp(f64::MIN_POSITIVE, max);
+                return AlphaState { alpha, updates: state.updates + 1, ..state };
+            }
+            Self::DescentClip { .. }
+            | Self::Ascent { .. }
+            | Self::Uncertainty { .. }
+            | Self::Target { .. } => {}
         }
-        let Some(l) = discrepancy.filter(|l| l.is_finite()) else {
+        let Some(l) = seen.discrepancy.filter(|l| l.is_finite()) else {
             return state;
         };
         let updates = state.updates + 1;
@@ -181,8 +229,18 @@ impl AlphaRule {
                 let alpha = log_alpha.exp().clamp(f64::MIN_POSITIVE, max);
                 AlphaState { alpha, updates, ..state }
             }
-            Self::Fixed { .. } | Self::Schedule { .. } => state,
+            Self::Target { lr, target, max } => {
+                let alpha = (state.alpha + lr * (l - target)).clamp(0.0, max);
+                AlphaState { alpha, updates, ..state }
+            }
+            Self::Fixed { .. } | Self::Schedule { .. } | Self::Balanced { .. } => state,
         }
+    }
+
+    /// Whether the rule goes by gradients, which somebody has to measure.
+    #[must_use]
+    pub fn needs_pull(&self) -> bool {
+        matches!(self, Self::Balanced { .. })
     }
 
     /// The numbers of the rule, by their key in files.
@@ -196,6 +254,10 @@ impl AlphaRule {
             }
             Self::Uncertainty { lr, initial, max } => {
                 vec![("lr", lr), ("initial", initial), ("max", max)]
+            }
+            Self::Target { lr, target, max } => vec![("lr", lr), ("target", target), ("max", max)],
+            Self::Balanced { share, initial, max } => {
+                vec![("share", share), ("initial", initial), ("max", max)]
             }
             Self::Fixed { value } => vec![("value", value)],
         }
@@ -243,6 +305,8 @@ struct RuleTable {
     adam: Option<bool>,
     ramp_epochs: Option<f64>,
     initial: Option<f64>,
+    target: Option<f64>,
+    share: Option<f64>,
     value: Option<f64>,
 }
 
@@ -275,6 +339,16 @@ impl RuleTable {
                 set(initial, self.initial.take());
                 set(max, self.max.take());
             }
+            AlphaRule::Target { lr, target, max } => {
+                set(lr, self.lr.take());
+                set(target, self.target.take());
+                set(max, self.max.take());
+            }
+            AlphaRule::Balanced { share, initial, max } => {
+                set(share, self.share.take());
+                set(initial, self.initial.take());
+                set(max, self.max.take());
+            }
             AlphaRule::Fixed { value } => set(value, self.value.take()),
         }
         let left = [
@@ -283,6 +357,8 @@ impl RuleTable {
             ("adam", self.adam.is_some()),
             ("ramp_epochs", self.ramp_epochs.is_some()),
             ("initial", self.initial.is_some()),
+            ("target", self.target.is_some()),
+            ("share", self.share.is_some()),
             ("value", self.value.is_some()),
         ];
         match left.iter().find(|(_, given)| *given) {

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::FdClasses;
 use super::alpha::AlphaRule;
 use super::feature_discrepancy::{FdForm, MinusLog};
+use super::region_weights::FdPixels;
 
 /// What can be wrong with a [`FeatureDiscrepancyConfig`].
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -29,6 +30,19 @@ pub enum DiscrepancyConfigError {
         range: &'static str,
         /// What was given.
         value: f64,
+    },
+    /// A temperature that divides by zero.
+    #[error("feature_discrepancy.temperature must be a finite number above 0, got {0}")]
+    Temperature(f64),
+    /// Two choices that have no meaning together.
+    #[error("feature_discrepancy.{one} cannot go with {other}: {why}")]
+    Combination {
+        /// The one.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+        /// What to choose instead.
+        why: &'static str,
     },
     /// An empty list of layers.
     #[error("feature_discrepancy.layers is empty; name at least one tap, or write \"all\"")]
@@ -158,8 +172,14 @@ pub struct FeatureDiscrepancyConfig {
     pub classes: FdClasses,
     /// Taps that take part. Default `"all"`.
     pub layers: Layers,
-    /// The exchanged term. Default `none`.
+    /// Pixels that speak for foreground and background. Default `all`; the others are for forms of
+    /// means.
+    pub pixels: FdPixels,
+    /// The exchanged term. Default `none`. With `form = "prototype"` it says whose images make the
+    /// prototypes: `none` all others of the batch, `base-novel` those of the other data set.
     pub exchangeable: Exchangeable,
+    /// Divides the cosines of `form = "prototype"`. Default 0.1.
+    pub temperature: f64,
     /// Added to the squared distance. Default 1e-12.
     pub eps: f64,
 }
@@ -172,6 +192,8 @@ impl Default for FeatureDiscrepancyConfig {
             alpha: None,
             classes: FdClasses::Foreground,
             layers: Layers::All,
+            pixels: FdPixels::All,
+            temperature: 0.1,
             exchangeable: Exchangeable::None,
             eps: 1e-12,
         }
@@ -236,9 +258,30 @@ impl FeatureDiscrepancyConfig {
         if !self.eps.is_finite() || self.eps <= 0.0 {
             return Err(DiscrepancyConfigError::Eps(self.eps));
         }
+        if !self.temperature.is_finite() || self.temperature <= 0.0 {
+            return Err(DiscrepancyConfigError::Temperature(self.temperature));
+        }
+        let means = matches!(self.form, FdForm::RegionMean | FdForm::Relative | FdForm::Prototype);
+        if self.pixels != FdPixels::All && !means {
+            return Err(DiscrepancyConfigError::Combination {
+                one: "pixels",
+                other: "this form",
+                why: "weights need a form of means: region-mean, relative or prototype",
+            });
+        }
+        let paired = !matches!(self.exchangeable, Exchangeable::None | Exchangeable::BaseNovel);
+        if self.form == FdForm::Prototype && paired {
+            return Err(DiscrepancyConfigError::Combination {
+                one: "exchangeable",
+                other: "form = \"prototype\"",
+                why: "prototypes are not pairs; write \"none\" or \"base-novel\"",
+            });
+        }
         for (key, value) in self.alpha_rule().numbers() {
             let (allowed, range) = match key {
-                "initial" => (value > 0.0, "above 0"),
+                "initial" | "share" => (value > 0.0, "above 0"),
+                // A discrepancy may be negative, and so may what is asked of it.
+                "target" => (true, ""),
                 _ => (value >= 0.0, "of at least 0"),
             };
             if !value.is_finite() || !allowed {

@@ -12,7 +12,7 @@
 //! Without any contribution the value is exactly 0 and so is the gradient.
 //! Range and sign: unbounded on both sides. Sums over large maps give negative values, means give
 //! positive ones; the sign decides what descent on `alpha` would do (see [`super::alpha`]).
-//! Except for the scalar form, growing a map by a factor `c` lowers the value by `2 log c`
+//! Except for the scalar and the relative form, growing a map by a factor `c` lowers the value by `2 log c`
 //! for free: log the norm of the maps beside it.
 //! Gradient: to the features only; the mask is a constant.
 //!
@@ -43,6 +43,13 @@ pub enum FdForm {
     PixelMean,
     /// Mean over the region minus mean over the rest: not dominated by the larger of the two.
     RegionMean,
+    /// [`FdForm::RegionMean`] over the size of both: `‖f - b‖² / (‖f‖² + ‖b‖²)`. Blind to the scale of the
+    /// features and at most 1 for non-negative ones, so that growing a layer gains nothing and the
+    /// value does not fall below 0, where the two share no channel. Ours.
+    Relative,
+    /// [`FdForm::RegionMean`] told apart by the prototypes of other images, see
+    /// [`prototype`](super::prototype): not a distance, and nothing for a batch of one. Ours.
+    Prototype,
     /// Eq. 10: `|Σ_k (F_g - B_g)_k| / |Σ_k (F_g + B_g)_k|`. Scale-free and at most 1 for
     /// non-negative features, but channels may cancel.
     ScalarNormalised,
@@ -144,7 +151,7 @@ pub fn tapped_region_features(tap: &Tap<4>, mask: &ForegroundMask, form: FdForm)
     let (fg, bg) = match form {
         FdForm::PaperSum | FdForm::ScalarNormalised => (inside, outside),
         FdForm::PixelMean => (inside / count, outside / count),
-        FdForm::RegionMean => {
+        FdForm::RegionMean | FdForm::Relative | FdForm::Prototype => {
             let inside_area = inside_area();
             let outside_area = -inside_area.clone() + count;
             let both = inside_area.clone().clamp_max(1.0) * outside_area.clone().clamp_max(1.0);
@@ -201,6 +208,11 @@ pub(super) fn minus_log_distance(
 fn squared_distance(fg: Tensor<3>, bg: Tensor<3>, form: FdForm, eps: f64) -> Tensor<3> {
     match form {
         FdForm::PaperSum | FdForm::PixelMean | FdForm::RegionMean => (fg - bg).square().sum_dim(1),
+        // One image by itself has no prototypes: the reading that is nearest to them.
+        FdForm::Relative | FdForm::Prototype => {
+            let size = fg.clone().square().sum_dim(1) + bg.clone().square().sum_dim(1);
+            (fg - bg).square().sum_dim(1) / (size + eps)
+        }
         FdForm::ScalarNormalised => {
             let difference = (fg.clone() - bg.clone()).sum_dim(1);
             let activation = (fg + bg).sum_dim(1);

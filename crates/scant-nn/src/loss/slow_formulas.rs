@@ -101,7 +101,7 @@ impl Case {
         let m = &self.mask[(i * self.r + r) * n..][..n];
         let area: f64 = m.iter().sum();
         let empty = area == 0.0 || area == n as f64;
-        if self.drawn[i * self.r + r] == 0.0 || (form == FdForm::RegionMean && empty) {
+        if self.drawn[i * self.r + r] == 0.0 || (means(form) && empty) {
             return None;
         }
         let (mut fg, mut bg) = (vec![0.0; self.c], vec![0.0; self.c]);
@@ -111,7 +111,9 @@ impl Case {
                 let (inside, outside) = match form {
                     FdForm::PaperSum | FdForm::ScalarNormalised => (f * m, f * (1.0 - m)),
                     FdForm::PixelMean => (f * m / n as f64, f * (1.0 - m) / n as f64),
-                    FdForm::RegionMean => (f * m / area, f * (1.0 - m) / (n as f64 - area)),
+                    FdForm::RegionMean | FdForm::Relative | FdForm::Prototype => {
+                        (f * m / area, f * (1.0 - m) / (n as f64 - area))
+                    }
                     FdForm::ReleasedCode => (m * f / n as f64, m * (1.0 - f) / n as f64),
                 };
                 fg[k] += inside;
@@ -148,7 +150,12 @@ impl Case {
                         closest = closest.min(total * total);
                         difference.iter().sum::<f64>().powi(2) / (total * total + eps)
                     } else {
-                        difference.iter().map(|d| d * d).sum::<f64>()
+                        let size = if form == FdForm::Relative {
+                            fg.iter().chain(&bg).map(|v| v * v).sum::<f64>() + eps
+                        } else {
+                            1.0
+                        };
+                        difference.iter().map(|d| d * d).sum::<f64>() / size
                     };
                 }
                 if form != FdForm::ReleasedCode {
@@ -174,6 +181,10 @@ impl Case {
         let value = if regions.is_empty() { 0.0 } else { mean(&regions) };
         SlowValue { value, count, closest }
     }
+}
+
+fn means(form: FdForm) -> bool {
+    matches!(form, FdForm::RegionMean | FdForm::Relative | FdForm::Prototype)
 }
 
 fn mean(values: &[f64]) -> f64 {

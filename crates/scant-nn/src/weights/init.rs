@@ -157,6 +157,13 @@ pub fn initialise(model: Model, seed: u64) -> Model {
     model.map(&mut mapper)
 }
 
+/// The values of one tensor that does not belong to an architecture, a function of seed and name.
+pub(crate) fn seeded(seed: u64, name: &str, shape: &[usize], how: Initial) -> HostTensor {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ fnv1a(name));
+    let data = how.draw(shape.iter().product(), None, &mut rng);
+    HostTensor { shape: shape.to_vec(), data }
+}
+
 /// The fan-in of the weight in the layer of a bias; `None` for norms and for everything else.
 fn fan_in_beside(name: &str, shapes: &BTreeMap<String, Vec<usize>>) -> Option<usize> {
     let weight = shapes.get(&format!("{}weight", name.strip_suffix("bias")?))?;

@@ -12,12 +12,12 @@ pub(crate) struct Named<'a>(&'a dyn AnyTensor);
 
 impl Named<'_> {
     /// Sizes.
-    pub(super) fn shape(&self) -> Vec<usize> {
+    pub(crate) fn shape(&self) -> Vec<usize> {
         self.0.shape()
     }
 
     /// A copy on the host.
-    pub(super) fn to_host(&self) -> HostTensor {
+    pub(crate) fn to_host(&self) -> HostTensor {
         self.0.to_host()
     }
 
@@ -74,13 +74,13 @@ impl<F: FnMut(&str, Named<'_>)> ModuleVisitor for PathVisitor<F> {
 }
 
 /// Replaces every float tensor for which a closure has a value.
-pub(super) struct PathMapper<F> {
+pub(crate) struct PathMapper<F> {
     path: Vec<String>,
     value: F,
 }
 
 impl<F: FnMut(&str) -> Option<HostTensor>> PathMapper<F> {
-    pub(super) fn new(value: F) -> Self {
+    pub(crate) fn new(value: F) -> Self {
         Self { path: Vec::new(), value }
     }
 }

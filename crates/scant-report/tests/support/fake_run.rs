@@ -198,6 +198,7 @@ fn phase(name: &str, n: usize, alpha: f64, fake: &Fake, rng: &mut ChaCha8Rng) ->
         epochs.iter().max_by(|a, b| a.val_dice.unwrap().total_cmp(&b.val_dice.unwrap())).unwrap();
     PhaseRecord {
         name: name.into(),
+        images: BTreeMap::new(),
         best_epoch: Some(best.epoch),
         best_val_dice: best.val_dice,
         ended: Some("finished".into()),

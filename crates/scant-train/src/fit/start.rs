@@ -5,14 +5,20 @@ use std::path::Path;
 use std::time::Instant;
 
 use scant_core::{PhaseRecord, RunRecord};
+use scant_nn::heads::Heads;
+use scant_nn::loss::group_dro::Groups;
+use scant_nn::source_norm::SourceNorms;
 use scant_nn::{Model, weights};
 
-use super::{Data, FitOptions, Run, check, stream};
+use super::sources::away_from_home;
+use super::supply::{preprocess, stream};
+use super::{Data, FitOptions, Run, check};
 use crate::TrainError;
 use crate::average::Ema;
 use crate::checkpoint::{Checkpoint, State};
 use crate::events::Observer;
 use crate::means::Means;
+use crate::objective::Learners;
 use crate::optimizer::Optimizer;
 use crate::recipe::{LimitSection, Recipe};
 use crate::run_folder::RunFolder;
@@ -38,7 +44,11 @@ impl<'a> Run<'a> {
         if let Some(path) = recipe.model.weights().filter(|_| !continues) {
             model = take_over(model, path, observer)?;
         }
-        let stream = stream(recipe, data)?;
+        let (preprocess, fitted) = preprocess(recipe, data)?;
+        let stream = stream(recipe, data, 0, &preprocess)?;
+        let own = recipe.model.source_norm();
+        let away = if own { away_from_home(data)? } else { Vec::new() };
+        let norms = SourceNorms::copies(&model, &away);
         let state = State {
             fingerprint: fingerprint(recipe),
             phase: 0,
@@ -47,6 +57,7 @@ impl<'a> Run<'a> {
             step: 0,
             phase_step: 0,
             alpha: BTreeMap::new(),
+            groups: Groups::default(),
             schedule: Schedule::new(recipe.optim.schedule, recipe.optim.lr, 1, &recipe.optim),
             means: Means::default(),
             waited: 0,
@@ -70,9 +81,12 @@ impl<'a> Run<'a> {
             provenance: options.provenance.clone(),
             device,
             config,
+            preprocess,
             stream,
+            supply: recipe.supply(0),
             validation,
-            model,
+            learners: Learners { model, heads: Heads::none(), norms },
+            away,
             optimizer: Optimizer::new(recipe.optim),
             ema: recipe.ema.map(|e| Ema::new(e.decay)),
             state,
@@ -81,8 +95,13 @@ impl<'a> Run<'a> {
         };
         if continues {
             run.restore()?;
+        } else if let Some(source) = options.phases_from {
+            run.take_phases(source)?;
         } else {
-            run.begin_phase(0);
+            if let Some(fitted) = &fitted {
+                run.tell_fitted(fitted);
+            }
+            run.begin_phase(0)?;
         }
         Ok(run)
     }
@@ -97,9 +116,17 @@ impl<'a> Run<'a> {
             });
         }
         let device = self.device.clone().autodiff();
-        self.model = weights::import(self.config.zeros(&device)?, &checkpoint.model)
-            .map_err(|source| TrainError::Weights { path, source })?;
+        let wrong = |source| TrainError::Weights { path: path.clone(), source };
+        let model =
+            weights::import(self.config.zeros(&device)?, &checkpoint.model).map_err(wrong)?;
+        let norms = SourceNorms::copies(&model, &self.away);
+        let norms = norms.import(&model, &checkpoint.norms).map_err(wrong)?;
         self.state = checkpoint.state;
+        self.draw_for(self.state.phase)?;
+        let heads = Heads::zeros(&self.heads_of(self.state.phase), &device)
+            .import(&checkpoint.heads)
+            .map_err(wrong)?;
+        self.learners = Learners { model, heads, norms };
         self.optimizer = Optimizer::restore(
             self.recipe.optim,
             self.state.optimizer_updates,
@@ -157,9 +184,10 @@ fn take_over(model: Model, path: &Path, observer: &mut dyn Observer) -> Result<M
     Ok(model)
 }
 
-fn empty_phase(name: &str) -> PhaseRecord {
+pub(super) fn empty_phase(name: &str) -> PhaseRecord {
     PhaseRecord {
         name: name.to_owned(),
+        images: BTreeMap::new(),
         epochs: Vec::new(),
         best_epoch: None,
         best_val_dice: None,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use scant_nn::ModelConfig;
 use scant_nn::model::NAMES;
+use scant_nn::source_norm::has_batch_norm;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -19,6 +20,7 @@ const FROM_THE_DATA: [&str; 2] = ["input_channels", "output_channels"];
 pub struct ModelSection {
     config: ModelConfig,
     weights: Option<PathBuf>,
+    source_norm: bool,
 }
 
 impl ModelSection {
@@ -38,6 +40,29 @@ impl ModelSection {
     pub fn weights(&self) -> Option<&Path> {
         self.weights.as_deref()
     }
+
+    /// `source_norm`: whether every source has batch norms of its own.
+    #[must_use]
+    pub fn source_norm(&self) -> bool {
+        self.source_norm
+    }
+}
+
+/// Whether a network has what `source_norm` makes one of per source.
+///
+/// # Errors
+/// When it has no batch norm.
+pub(crate) fn check_source_norm(
+    recipe: &super::Recipe,
+    config: &ModelConfig,
+) -> Result<(), super::RecipeError> {
+    let network = config.zeros(&scant_nn::Device::flex())?;
+    if !recipe.model.source_norm() || has_batch_norm(&network) {
+        return Ok(());
+    }
+    let allowed =
+        format!("{} has no batch norm that sources could have their own of", config.name());
+    Err(super::RecipeError::value("model.source_norm", "true", &allowed))
 }
 
 impl TryFrom<Table> for ModelSection {
@@ -60,7 +85,7 @@ impl TryFrom<Table> for ModelSection {
                 NAMES.join(", ")
             )
         })?;
-        let known = Self { config: published, weights: Some(PathBuf::new()) };
+        let known = Self { config: published, weights: Some(PathBuf::new()), source_norm: true };
         let known = Self::keys(known);
         if let Some(key) = table.keys().find(|key| !known.contains(key)) {
             let nearest = nearest(key, known.iter().map(String::as_str));
@@ -73,8 +98,15 @@ impl TryFrom<Table> for ModelSection {
             Some(Value::String(path)) => Some(path.into()),
             Some(other) => return Err(format!("model.weights = {other} is not a path")),
         };
+        let source_norm = match table.remove("source_norm") {
+            None => false,
+            Some(Value::Boolean(own)) => own,
+            Some(other) => {
+                return Err(format!("model.source_norm = {other} is neither true nor false"));
+            }
+        };
         let config = table.try_into::<ModelConfig>().map_err(|e| e.message().to_owned())?;
-        Ok(Self { config, weights })
+        Ok(Self { config, weights, source_norm })
     }
 }
 
@@ -83,6 +115,9 @@ impl From<ModelSection> for Table {
         let mut table = Self::try_from(section.config).expect("a configuration is plain data");
         for key in FROM_THE_DATA {
             table.remove(key);
+        }
+        if section.source_norm {
+            table.insert("source_norm".into(), Value::Boolean(true));
         }
         if let Some(path) = section.weights {
             // A path that is not Unicode came from no TOML file.
@@ -114,6 +149,17 @@ mod tests {
     }
 
     #[test]
+    fn norms_per_source_are_asked_for_by_a_word() {
+        let got = section("name = \"unet\"\nsource_norm = true").unwrap();
+        assert!(got.source_norm());
+        assert_eq!(section(&toml::to_string(&got).unwrap()).unwrap(), got);
+        let plain = section("name = \"unet\"\nsource_norm = false").unwrap();
+        assert!(!plain.source_norm() && !toml::to_string(&plain).unwrap().contains("source_norm"));
+        let error = section("name = \"unet\"\nsource_norm = 1").unwrap_err();
+        assert!(error.contains("neither true nor false"), "{error}");
+    }
+
+    #[test]
     fn every_network_can_be_written_and_read() {
         for info in scant_nn::model::catalogue() {
             let got = section(&format!("name = \"{}\"", info.name)).unwrap();
@@ -127,7 +173,7 @@ mod tests {
         for (text, wanted) in [
             (
                 "name = \"unet\"\nwidht = 3",
-                "model.widht is not a size of unet, which has depth, name, weights, width; did you mean `width`?",
+                "model.widht is not a size of unet, which has depth, name, source_norm, weights, width; did you mean `width`?",
             ),
             ("name = \"u-net\"", "did you mean \"unet\""),
             ("width = 3", "model.name is missing"),

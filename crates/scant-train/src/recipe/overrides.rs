@@ -49,7 +49,7 @@ fn parse_value(text: &str) -> Value {
 }
 
 /// Adds "did you mean" to a message of the form ``unknown field `x`, expected one of `a`, `b` ``.
-pub(super) fn with_suggestion(message: &str) -> String {
+pub(crate) fn with_suggestion(message: &str) -> String {
     let quoted = |text: &str| -> Vec<String> {
         text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
     };
@@ -66,7 +66,7 @@ pub(super) fn with_suggestion(message: &str) -> String {
 }
 
 /// The most similar of `known`, if any is similar at all.
-pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
         .map(|k| (strsim::jaro_winkler(word, k), k))
         .filter(|(score, _)| *score > 0.7)

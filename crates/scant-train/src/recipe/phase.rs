@@ -1,7 +1,12 @@
 //! One training phase and its loss.
 
+use scant_data::stream::TrainOn;
+use scant_nn::loss::auxiliary_logits::AuxiliaryConfig;
 use scant_nn::loss::discrepancy_config::FeatureDiscrepancyConfig;
-use scant_nn::loss::segmentation::{DiceOver, SegmentationLossConfig};
+use scant_nn::loss::group_dro::GroupDroConfig;
+use scant_nn::loss::local_contrast::LocalContrastConfig;
+use scant_nn::loss::pixel_contrast::PixelContrastConfig;
+use scant_nn::loss::segmentation::{DiceOver, SegmentationLossConfig, SegmentationLossError};
 use serde::{Deserialize, Serialize};
 
 use super::{RecipeError, ScheduleName};
@@ -40,6 +45,12 @@ pub struct Phase {
     /// Schedule of this phase; `optim.schedule` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleName>,
+    /// The roles trained on in this phase; `data.train_on` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_on: Option<TrainOn>,
+    /// Images of novel sources in every batch of this phase; `data.novel_per_batch` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub novel_per_batch: Option<usize>,
     /// What is descended.
     #[serde(default)]
     pub loss: PhaseLoss,
@@ -67,6 +78,18 @@ pub struct PhaseLoss {
     /// Layer-wise feature discrepancy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature_discrepancy: Option<FeatureDiscrepancyConfig>,
+    /// Segmentation losses on stages of the decoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deep_supervision: Option<AuxiliaryConfig>,
+    /// Local contrast between two copies of every image, without labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_contrast: Option<LocalContrastConfig>,
+    /// Contrast of pixels by their classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixel_contrast: Option<PixelContrastConfig>,
+    /// Weights of the sources that rise with their losses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_dro: Option<GroupDroConfig>,
 }
 
 impl Default for PhaseLoss {
@@ -78,11 +101,39 @@ impl Default for PhaseLoss {
             iou: 0.0,
             dice_over: DiceOver::Batch,
             feature_discrepancy: None,
+            deep_supervision: None,
+            local_contrast: None,
+            pixel_contrast: None,
+            group_dro: None,
         }
     }
 }
 
 impl PhaseLoss {
+    /// Whether any term holds logits against masks.
+    #[must_use]
+    pub fn segments(&self) -> bool {
+        self.segmentation().weights().iter().any(|&(_, weight)| weight != 0.0)
+    }
+
+    /// The key of a term that needs images and cannot take volumes, if there is one.
+    #[must_use]
+    pub fn for_images_only(&self) -> Option<&'static str> {
+        let terms = [
+            ("feature_discrepancy", self.feature_discrepancy.is_some()),
+            ("deep_supervision", self.deep_supervision.is_some()),
+            ("local_contrast", self.local_contrast.is_some()),
+            ("pixel_contrast", self.pixel_contrast.is_some()),
+        ];
+        terms.iter().find(|(_, asked)| *asked).map(|(key, _)| *key)
+    }
+
+    /// Whether the network sees the images as they are, and not only changed copies of them.
+    #[must_use]
+    pub fn shows_images(&self) -> bool {
+        self.segments() || self.pixel_contrast.is_some() || self.feature_discrepancy.is_some()
+    }
+
     /// The segmentation part.
     #[must_use]
     pub fn segmentation(&self) -> SegmentationLossConfig {
@@ -123,13 +174,49 @@ impl Phase {
         {
             return bad("lr", lr.to_string(), "above 0");
         }
-        if let Err(e) = self.loss.segmentation().validate() {
-            return bad("loss", "{ .. }".into(), &e.to_string());
+        let loss = &self.loss;
+        // A phase may train features alone, by contrast.
+        let contrast = loss.local_contrast.is_some() || loss.pixel_contrast.is_some();
+        match loss.segmentation().validate() {
+            Err(SegmentationLossError::NoTerm) if contrast => {}
+            Err(e) => return bad("loss", "{ .. }".into(), &e.to_string()),
+            Ok(()) => {}
         }
-        if let Some(fd) = &self.loss.feature_discrepancy
+        let needs = "needs a segmentation term beside it: dice, bce, ce or iou";
+        if !loss.segments() && loss.deep_supervision.is_some() {
+            return bad("loss.deep_supervision", "{ .. }".into(), needs);
+        }
+        if !loss.segments() && loss.group_dro.is_some() {
+            return bad("loss.group_dro", "{ .. }".into(), needs);
+        }
+        if let Some(fd) = &loss.feature_discrepancy
             && let Err(e) = fd.validate()
         {
             return bad("loss.feature_discrepancy", "{ .. }".into(), &e.to_string());
+        }
+        if let Some(aux) = &loss.deep_supervision
+            && !(aux.weight.is_finite() && aux.weight > 0.0)
+        {
+            return bad("loss.deep_supervision.weight", aux.weight.to_string(), "above 0");
+        }
+        if let Some(contrast) = &loss.local_contrast
+            && let Err(e) = contrast.validate()
+        {
+            return bad("loss.local_contrast", "{ .. }".into(), &e.to_string());
+        }
+        if let Some(contrast) = &loss.pixel_contrast
+            && let Err(e) = contrast.validate()
+        {
+            return bad("loss.pixel_contrast", "{ .. }".into(), &e.to_string());
+        }
+        if let Some(dro) = &loss.group_dro {
+            if !(dro.step.is_finite() && dro.step > 0.0) {
+                return bad("loss.group_dro.step", dro.step.to_string(), "above 0");
+            }
+            if !(dro.adjustment.is_finite() && dro.adjustment >= 0.0) {
+                let allowed = "at least 0 (0 = off)";
+                return bad("loss.group_dro.adjustment", dro.adjustment.to_string(), allowed);
+            }
         }
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! The sections of a recipe besides its phases.
 
 use scant_data::augment::AugmentConfig;
+use scant_data::preprocess::harmonise::HarmoniseMethod;
 use scant_data::preprocess::{Fit, Normalise, PreprocessConfig};
-use scant_data::stream::PatchConfig;
+use scant_data::stream::{PatchConfig, TrainOn};
 use scant_nn::Precision;
 use serde::{Deserialize, Serialize};
 
@@ -51,10 +52,42 @@ pub struct DataSection {
     pub patches: Option<PatchConfig>,
     /// Draw every source equally often.
     pub balance_sources: bool,
+    /// The roles whose training images are trained on.
+    #[serde(skip_serializing_if = "is_default")]
+    pub train_on: TrainOn,
+    /// Share of the training images of every novel source that takes part.
+    #[serde(skip_serializing_if = "is_one")]
+    pub novel_fraction: f64,
+    /// Images of novel sources in every batch; 0 draws from all images alike.
+    #[serde(skip_serializing_if = "is_default")]
+    pub novel_per_batch: usize,
+    /// Standard deviation of noise on training images, for intensities from 0 to 1.
+    #[serde(skip_serializing_if = "is_default")]
+    pub noise_sigma: f64,
+    /// Make all images look like the base training images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub harmonise: Option<HarmoniseSection>,
     /// Loader threads besides the step.
     pub workers: usize,
     /// Memory for decoded images, MiB; 0 decodes anew each epoch.
     pub cache_mib: usize,
+}
+
+/// `harmonise = { method = "macenko" }`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HarmoniseSection {
+    /// How.
+    pub method: HarmoniseMethod,
+}
+
+// What asks for nothing is not written, so that checkpoints of before such a key existed go on.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn is_one(value: &f64) -> bool {
+    *value == 1.0
 }
 
 impl Default for DataSection {
@@ -68,6 +101,11 @@ impl Default for DataSection {
             augment: Augment::Names(vec!["flip".into(), "rot90".into()]),
             patches: None,
             balance_sources: false,
+            train_on: TrainOn::All,
+            novel_fraction: 1.0,
+            novel_per_batch: 0,
+            noise_sigma: 0.0,
+            harmonise: None,
             workers: 1,
             cache_mib: 1024,
         }
@@ -103,7 +141,8 @@ impl Augment {
 }
 
 impl DataSection {
-    /// What happens to every image, in training and prediction alike.
+    /// What happens to every image, in training and prediction alike, but for `harmonise`: that is fitted
+    /// on the training images first.
     #[must_use]
     pub fn preprocess(&self) -> PreprocessConfig {
         PreprocessConfig {
@@ -111,6 +150,7 @@ impl DataSection {
             channels: self.channels,
             fit: self.fit,
             normalise: self.normalise,
+            harmonise: None,
         }
     }
 
@@ -124,6 +164,22 @@ impl DataSection {
         if self.size.is_none() && self.patches.is_none() && self.batch > 1 {
             let allowed = "images that keep their size need data.patches or batch = 1";
             return Err(RecipeError::value("data.batch", self.batch, allowed));
+        }
+        if !(0.0..=1.0).contains(&self.novel_fraction) {
+            let allowed = "a share of the novel images, from 0 to 1";
+            return Err(RecipeError::value("data.novel_fraction", self.novel_fraction, allowed));
+        }
+        if !(0.0..=1.0).contains(&self.noise_sigma) {
+            let allowed = "a standard deviation from 0 to 1";
+            return Err(RecipeError::value("data.noise_sigma", self.noise_sigma, allowed));
+        }
+        if let Some(HarmoniseSection { method }) = self.harmonise
+            && method.needs_colour()
+            && self.channels != 3
+        {
+            let allowed = "it works on colours: set data.channels = 3, or method = \"histogram\"";
+            let value = format!("\"{}\"", method.name());
+            return Err(RecipeError::value("data.harmonise.method", value, allowed));
         }
         self.augment.config().map(|_| ())
     }

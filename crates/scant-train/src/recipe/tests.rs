@@ -1,3 +1,5 @@
+use scant_data::stream::TrainOn;
+
 use super::*;
 
 const SMALL: &str = r#"
@@ -81,8 +83,59 @@ fn impossible_values_are_named_with_their_range() {
         ("ema={ decay = 1.0 }", "ema.decay"),
         ("phase.warm-up.loss={ dice = 0.0 }", "weight is 0"),
         ("phase.0.epochs=0", "phase.0.epochs"),
+        ("data.novel_fraction=1.1", "data.novel_fraction = 1.1"),
+        ("data.novel_fraction=nan", "from 0 to 1"),
+        ("data.novel_per_batch=4", "below data.batch = 4"),
+        ("phase.1.novel_per_batch=9", "phase.1.novel_per_batch = 9"),
+        ("data.noise_sigma=1.5", "data.noise_sigma = 1.5"),
+        ("data.harmonise={ method = \"macenco\" }", "did you mean `macenko`"),
+        ("data.train_on=novell", "did you mean `novel`"),
     ] {
         let message = Recipe::parse(SMALL, &[set.to_owned()]).unwrap_err().to_string();
         assert!(message.contains(says), "{set}: {message}");
     }
+}
+
+#[test]
+fn a_phase_overrides_what_is_drawn() {
+    let set = |more: &[&str]| {
+        let set: Vec<String> = more.iter().map(|s| (*s).to_owned()).collect();
+        Recipe::parse(SMALL, &set)
+    };
+    let recipe = set(&["data.train_on=base", "phase.1.train_on=novel", "seed=5"]).unwrap();
+    let of = |i: usize| recipe.supply(i);
+    assert_eq!(of(0).selection.train_on, TrainOn::Base);
+    assert_eq!(of(1).selection.train_on, TrainOn::Novel);
+    assert_eq!((of(0).selection.seed, of(0).novel_per_batch), (5, 0));
+    assert_eq!(Recipe::parse(&recipe.to_toml(), &[]).unwrap(), recipe);
+    let recipe = set(&["split.seed=7", "seed=5", "phase.1.novel_per_batch=2"]).unwrap();
+    assert_eq!((recipe.supply(0).selection.seed, recipe.supply(0).novel_per_batch), (7, 0));
+    assert_eq!(recipe.supply(1).novel_per_batch, 2);
+
+    let one_role = ["data.novel_per_batch=1", "phase.0.train_on=base"];
+    let message = set(&one_role).unwrap_err().to_string();
+    assert!(
+        message.contains("data.novel_per_batch = 1")
+            && message.contains("phase.0.train_on = \"base\" leaves one role"),
+        "{message}"
+    );
+    assert!(set(&[&one_role[..], &["phase.0.novel_per_batch=0"]].concat()).is_ok());
+    let message = set(&["data.novel_per_batch=1", "data.balance_sources=true"]).unwrap_err();
+    assert!(message.to_string().contains("choose one"), "{message}");
+}
+
+#[test]
+fn what_asks_for_nothing_is_not_written_and_colours_need_three_channels() {
+    let text = Recipe::parse(SMALL, &[]).unwrap().to_toml();
+    for key in ["train_on", "novel_fraction", "novel_per_batch", "noise_sigma", "harmonise"] {
+        assert!(!text.contains(key), "{text}");
+    }
+    let set =
+        |more: &str| Recipe::parse(SMALL, &[more.to_owned(), "data.noise_sigma=0.1".to_owned()]);
+    let recipe = set("data.harmonise={ method = \"vahadane\" }").unwrap();
+    assert_eq!(Recipe::parse(&recipe.to_toml(), &[]).unwrap(), recipe);
+    let grey = Recipe::parse(&recipe.to_toml(), &["data.channels=1".to_owned()]).unwrap_err();
+    assert!(grey.to_string().contains("data.harmonise.method = \"vahadane\""), "{grey}");
+    let both = ["data.channels=1".to_owned(), "data.harmonise.method=histogram".to_owned()];
+    assert!(Recipe::parse(&recipe.to_toml(), &both).is_ok());
 }

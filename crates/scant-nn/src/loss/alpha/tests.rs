@@ -2,10 +2,15 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// A step with this discrepancy.
+fn saw(discrepancy: f64) -> AlphaSeen {
+    AlphaSeen { discrepancy: Some(discrepancy), pull: None }
+}
+
 const AT: AlphaProgress = AlphaProgress { step: 0, epoch: 0, epochs: 75 };
 
 fn after(rule: AlphaRule, steps: usize, discrepancy: f64) -> AlphaState {
-    (0..steps).fold(rule.start(), |state, _| rule.next(state, Some(discrepancy), AT))
+    (0..steps).fold(rule.start(), |state, _| rule.next(state, saw(discrepancy), AT))
 }
 
 #[test]
@@ -27,20 +32,20 @@ fn descent_stays_at_zero_on_positive_values() {
 #[test]
 fn plain_descent_moves_by_lr_times_the_value() {
     let rule = AlphaRule::DescentClip { lr: 0.1, max: 1.0, adam: false };
-    let first = rule.next(rule.start(), Some(-2.0), AT);
+    let first = rule.next(rule.start(), saw(-2.0), AT);
     assert!((first.alpha - 0.2).abs() < 1e-15);
-    let back = rule.next(first, Some(0.5), AT);
+    let back = rule.next(first, saw(0.5), AT);
     assert!((back.alpha - 0.15).abs() < 1e-15);
-    assert_eq!(rule.next(first, Some(-100.0), AT).alpha, 1.0);
+    assert_eq!(rule.next(first, saw(-100.0), AT).alpha, 1.0);
 }
 
 #[test]
 fn adam_follows_its_published_update() {
     // Kingma & Ba, algorithm 1, written out for gradients -1, 3 with lr 0.1.
     let rule = AlphaRule::DescentClip { lr: 0.1, max: 1.0, adam: true };
-    let one = rule.next(rule.start(), Some(-1.0), AT);
+    let one = rule.next(rule.start(), saw(-1.0), AT);
     assert!((one.alpha - 0.1).abs() < 1e-8);
-    let two = rule.next(one, Some(3.0), AT);
+    let two = rule.next(one, saw(3.0), AT);
     let (m, v) = (0.9 * -0.1 + 0.1 * 3.0, 0.999 * 0.001 + 0.001 * 9.0);
     let expected =
         one.alpha - 0.1 * (m / (1.0 - 0.81)) / ((v / (1.0 - 0.999_f64 * 0.999)).sqrt() + 1e-8);
@@ -51,9 +56,9 @@ fn adam_follows_its_published_update() {
 #[test]
 fn ascent_rises_while_positive_and_never_falls() {
     let rule = AlphaRule::Ascent { lr: 0.1, max: 0.5 };
-    let up = rule.next(rule.start(), Some(2.0), AT);
+    let up = rule.next(rule.start(), saw(2.0), AT);
     assert!((up.alpha - 0.2).abs() < 1e-15);
-    assert_eq!(rule.next(up, Some(-5.0), AT).alpha, up.alpha);
+    assert_eq!(rule.next(up, saw(-5.0), AT).alpha, up.alpha);
     assert_eq!(after(rule, 50, 2.0).alpha, 0.5);
     assert_eq!(after(rule, 50, -2.0).alpha, 0.0);
 }
@@ -62,7 +67,8 @@ fn ascent_rises_while_positive_and_never_falls() {
 fn schedule_ramps_by_epoch_whatever_the_value() {
     let rule = AlphaRule::Schedule { max: 0.4, ramp_epochs: 4.0 };
     let at = |epoch: usize, l: Option<f64>| {
-        rule.next(rule.start(), l, AlphaProgress { epoch, ..AT }).alpha
+        let seen = AlphaSeen { discrepancy: l, pull: None };
+        rule.next(rule.start(), seen, AlphaProgress { epoch, ..AT }).alpha
     };
     assert_eq!([0, 1, 2, 4, 60].map(|e| at(e, Some(7.0))), [0.0, 0.1, 0.2, 0.4, 0.4]);
     assert_eq!(at(2, None), 0.2);
@@ -77,9 +83,9 @@ fn uncertainty_settles_at_one_over_the_value() {
     assert!((after(rule, 2_000, 4.0).alpha - 0.25).abs() < 1e-6);
     assert_eq!(after(rule, 2_000, -1.0).alpha, 10.0);
     // A monstrous value is survived.
-    let low = rule.next(AlphaState { alpha: 5.0, ..AlphaState::default() }, Some(1e9), AT);
+    let low = rule.next(AlphaState { alpha: 5.0, ..AlphaState::default() }, saw(1e9), AT);
     assert!(low.alpha > 0.0);
-    assert!(rule.next(low, Some(0.1), AT).alpha > low.alpha);
+    assert!(rule.next(low, saw(0.1), AT).alpha > low.alpha);
 }
 
 #[test]
@@ -90,12 +96,44 @@ fn fixed_is_fixed_from_the_start() {
 }
 
 #[test]
+fn a_target_pulls_from_both_sides() {
+    let rule = AlphaRule::Target { lr: 0.1, target: 0.5, max: 0.4 };
+    let up = rule.next(rule.start(), saw(2.5), AT);
+    assert!((up.alpha - 0.2).abs() < 1e-15);
+    let down = rule.next(up, saw(-0.5), AT);
+    assert!((down.alpha - 0.1).abs() < 1e-15);
+    assert_eq!(after(rule, 50, 0.4).alpha, 0.0);
+    assert_eq!(after(rule, 50, 9.0).alpha, 0.4);
+}
+
+#[test]
+fn balance_finds_the_share_and_follows_slowly() {
+    let rule = AlphaRule::Balanced { share: 0.2, initial: 1e-3, max: 1.0 };
+    // The gradient of the discrepancy is 40 times that of the rest, per unit of alpha.
+    let pull = |state: AlphaState, unit: f64| AlphaSeen {
+        discrepancy: Some(-3.0),
+        pull: Some(unit * state.alpha),
+    };
+    let first = rule.next(rule.start(), pull(rule.start(), 40.0), AT);
+    assert!((first.alpha - 0.005).abs() < 1e-12, "{first:?}");
+    // The rest shrinks to a quarter: a tenth of the way on the scale of factors.
+    let second = rule.next(first, pull(first, 160.0), AT);
+    assert!((second.alpha - 0.005 * 0.25_f64.powf(0.1)).abs() < 1e-12, "{second:?}");
+    let settled = (0..200).fold(second, |s, _| rule.next(s, pull(s, 160.0), AT));
+    assert!((settled.alpha - 0.00125).abs() < 1e-9, "{settled:?}");
+    assert_eq!(rule.next(first, saw(1.0), AT), first, "not measured");
+    // Next to nothing to compare with: bounded.
+    assert_eq!(rule.next(rule.start(), pull(rule.start(), 1e-9), AT).alpha, 1.0);
+}
+
+#[test]
 fn a_broken_or_missing_value_leaves_the_state_alone() {
     for name in AlphaRule::NAMES {
         let rule = AlphaRule::named(name).unwrap();
         let state = after(rule, 5, 0.7);
         for value in [None, Some(f64::NAN), Some(f64::INFINITY)] {
-            assert_eq!(rule.next(state, value, AT), state, "{name}");
+            let seen = AlphaSeen { discrepancy: value, pull: value };
+            assert_eq!(rule.next(state, seen, AT), state, "{name}");
         }
     }
 }
@@ -134,12 +172,13 @@ fn state_survives_a_checkpoint() {
 proptest! {
     #[test]
     fn alpha_stays_between_zero_and_its_bound(
-        values in proptest::collection::vec(-1e3_f64..1e3, 1..60), rule in 0_usize..5,
+        values in proptest::collection::vec(-1e3_f64..1e3, 1..60), rule in 0_usize..7,
     ) {
         let rule = AlphaRule::named(AlphaRule::NAMES[rule]).unwrap();
         let mut state = rule.start();
         for (i, l) in values.into_iter().enumerate() {
-            state = rule.next(state, Some(l), AlphaProgress { epoch: i, ..AT });
+            let seen = AlphaSeen { discrepancy: Some(l), pull: Some(l.abs()) };
+            state = rule.next(state, seen, AlphaProgress { epoch: i, ..AT });
             prop_assert!((0.0..=1.0).contains(&state.alpha), "{:?} {:?}", rule, state);
         }
     }

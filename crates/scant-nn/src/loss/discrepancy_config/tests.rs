@@ -84,6 +84,11 @@ fn numbers_out_of_range_are_named() {
     assert!(error(r#"{"alpha": {"rule": "ascent", "lr": -1}}"#).contains("alpha.lr"));
     let initial = error(r#"{"alpha": {"rule": "uncertainty", "initial": 0}}"#);
     assert!(initial.contains("alpha.initial") && initial.contains("above 0"), "{initial}");
+    assert!(error(r#"{"temperature": 0}"#).contains("feature_discrepancy.temperature"));
+    assert!(error(r#"{"pixels": "errors"}"#).contains("weights need a form of means"));
+    let pairs = error(r#"{"form": "prototype", "exchangeable": "shuffled"}"#);
+    assert!(pairs.contains("prototypes are not pairs"), "{pairs}");
+    assert!(error(r#"{"alpha": {"rule": "balanced", "share": 0}}"#).contains("alpha.share"));
     assert!(error(r#"{"layers": []}"#).contains("is empty"));
     assert!(error(r#"{"layers": ["enc1", "enc1"]}"#).contains("\"enc1\" twice"));
 }

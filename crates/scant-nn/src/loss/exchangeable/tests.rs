@@ -7,12 +7,13 @@ use crate::loss::slow_formulas::{
 };
 
 const EPS: f64 = 1e-12;
-const FORMS: [FdForm; 5] = [
+const FORMS: [FdForm; 6] = [
     FdForm::PaperSum,
     FdForm::PixelMean,
     FdForm::RegionMean,
     FdForm::ScalarNormalised,
     FdForm::ReleasedCode,
+    FdForm::Relative,
 ];
 const LOG: MinusLog = MinusLog { squared: true, eps: EPS };
 const LOG_DISTANCE: MinusLog = MinusLog { squared: false, eps: EPS };
@@ -224,7 +225,7 @@ proptest! {
     #[test]
     fn shuffled_equals_the_slow_formula(
         b in 2_usize..5, c in 1_usize..4, r in 1_usize..3, h in 1_usize..5, w in 1_usize..5,
-        form in 0_usize..5, squared in any::<bool>(), k in 1_usize..4, turn in 0_usize..4,
+        form in 0_usize..6, squared in any::<bool>(), k in 1_usize..4, turn in 0_usize..4,
         seed in any::<u64>(),
     ) {
         let (case, form) = (Case::random([b, c, r], [h, w], seed), FORMS[form]);
@@ -242,7 +243,7 @@ proptest! {
     #[test]
     fn base_novel_equals_the_slow_formula(
         b in 2_usize..5, c in 1_usize..4, r in 1_usize..3, h in 1_usize..5, w in 1_usize..5,
-        form in 0_usize..5, squared in any::<bool>(), novel in 1_usize..15, seed in any::<u64>(),
+        form in 0_usize..6, squared in any::<bool>(), novel in 1_usize..15, seed in any::<u64>(),
     ) {
         let (case, form) = (Case::random([b, c, r], [h, w], seed), FORMS[form]);
         let log = MinusLog { squared, eps: EPS };

@@ -5,12 +5,13 @@ use super::*;
 use crate::loss::slow_formulas::{Case, assert_close, central_differences, value_and_gradient};
 
 const EPS: f64 = 1e-12;
-const FORMS: [FdForm; 5] = [
+const FORMS: [FdForm; 6] = [
     FdForm::PaperSum,
     FdForm::PixelMean,
     FdForm::RegionMean,
     FdForm::ScalarNormalised,
     FdForm::ReleasedCode,
+    FdForm::Relative,
 ];
 
 fn run(case: &Case, form: FdForm, squared: bool) -> (f64, Vec<f64>, usize) {
@@ -38,6 +39,7 @@ fn golden_values_of_every_form() {
         (FdForm::PixelMean, true, 1.960_117_67),
         (FdForm::RegionMean, true, 0.573_823_31),
         (FdForm::ScalarNormalised, false, 1.548_757_47),
+        (FdForm::Relative, true, 2.085_296_55),
         (FdForm::ReleasedCode, false, 0.128_684_88),
     ];
     for (form, squared, expected) in cases {
@@ -62,6 +64,7 @@ fn golden_values_of_each_image_alone() {
         (FdForm::PixelMean, true, [1.370_790_17, 2.549_445_17]),
         (FdForm::RegionMean, true, [-0.015_504_19, 1.163_150_81]),
         (FdForm::ScalarNormalised, false, [1.488_077_06, 1.609_437_91]),
+        (FdForm::Relative, true, [1.669_157_15, 2.501_435_95]),
     ];
     for (form, squared, expected) in cases {
         for (i, expected) in expected.into_iter().enumerate() {
@@ -151,7 +154,7 @@ fn squared_is_twice_and_pixel_mean_a_constant_above_the_sum() {
 }
 
 #[test]
-fn only_the_scalar_form_ignores_the_scale_of_the_features() {
+fn only_ratios_ignore_the_scale_of_the_features() {
     let case = Case::random([2, 3, 1], [4, 4], 5);
     let scaled: Vec<f64> = case.features.iter().map(|f| 8.0 * f).collect();
     let scaled = case.with_features(&scaled);
@@ -159,8 +162,9 @@ fn only_the_scalar_form_ignores_the_scale_of_the_features() {
         let fell = run(&case, form, true).0 - run(&scaled, form, true).0;
         assert_close(&[fell], &[2.0 * 8.0_f64.ln()], 1e-4);
     }
-    let form = FdForm::ScalarNormalised;
-    assert_close(&[run(&scaled, form, false).0], &[run(&case, form, false).0], 1e-4);
+    for form in [FdForm::ScalarNormalised, FdForm::Relative] {
+        assert_close(&[run(&scaled, form, false).0], &[run(&case, form, false).0], 1e-4);
+    }
 }
 
 #[test]
@@ -281,7 +285,14 @@ fn a_mask_of_another_resolution_is_refused() {
 #[test]
 fn forms_are_written_in_kebab_case() {
     let names = FORMS.map(|form| serde_json::to_string(&form).unwrap());
-    let expected = ["paper-sum", "pixel-mean", "region-mean", "scalar-normalised", "released-code"];
+    let expected = [
+        "paper-sum",
+        "pixel-mean",
+        "region-mean",
+        "scalar-normalised",
+        "released-code",
+        "relative",
+    ];
     assert_eq!(names, expected.map(|name| format!("\"{name}\"")));
 }
 
@@ -290,7 +301,7 @@ proptest! {
     #[test]
     fn value_and_gradient_equal_the_slow_formula(
         b in 1_usize..4, c in 1_usize..5, r in 1_usize..4, h in 1_usize..6, w in 1_usize..6,
-        form in 0_usize..5, squared in any::<bool>(), seed in any::<u64>(),
+        form in 0_usize..6, squared in any::<bool>(), seed in any::<u64>(),
     ) {
         let (case, form) = (Case::random([b, c, r], [h, w], seed), FORMS[form]);
         let slow = |f: &[f64]| {
