@@ -10,12 +10,12 @@ use crate::score::fixtures::{case, evaluation};
 /// Evaluations of one method by seed.
 pub(crate) type Owned = BTreeMap<u64, Evaluation>;
 
-/// Group, stem and Dice of a case.
-pub(crate) type Listed<'a> = (&'a str, &'a str, f64);
+/// Group, stem and Dice of a case of source `s`, class `x`.
+pub(crate) type Case<'a> = (&'a str, &'a str, f64);
 
-/// Per seed, every case of source `s`, class `x`.
-pub(crate) fn runs(seeds: &[(u64, &[Listed])]) -> Owned {
-    let of = |cases: &[Listed]| {
+/// The cases of every seed.
+pub(crate) fn runs(seeds: &[(u64, &[Case<'_>])]) -> Owned {
+    let of = |cases: &[Case<'_>]| {
         evaluation(cases.iter().map(|(g, n, d)| case("s", g, n, &[("x", *d)])).collect())
     };
     seeds.iter().map(|(seed, cases)| (*seed, of(cases))).collect()
