@@ -179,7 +179,8 @@ fn difference(
     Ok(svg(w, h, &format!("{}{overlay}", again(image, key, "dim"))))
 }
 
-fn heatmap(map: Result<Raster, String>, image: Read<'_>) -> Result<String, String> {
+/// An activation map over the size of its image.
+pub(crate) fn heatmap(map: Result<Raster, String>, image: Read<'_>) -> Result<String, String> {
     let map = map?;
     let (w, h) = image.map_or((map.width, map.height), |i| (i.width, i.height));
     Ok(svg(w, h, &placed(&map.mapped_url()?, w, h, "class=\"sharp\"")))

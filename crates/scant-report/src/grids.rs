@@ -1,6 +1,7 @@
 //! The same cases under several runs: image, truth, and the prediction of each with boxes around its
 //! regions of error (published Figure 4).
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use scant_core::GalleryItem;
@@ -8,7 +9,8 @@ use scant_metrics::{Metric, case_score};
 use serde::Serialize;
 
 use crate::chart::escape;
-use crate::gallery::{Read, Tile, base, outlined};
+use crate::curves::tap_order;
+use crate::gallery::{Read, Tile, base, heatmap, outlined};
 use crate::load::LoadedRun;
 use crate::numbers;
 use crate::picture::regions::{ErrorBox, boxes};
@@ -21,7 +23,8 @@ pub(crate) struct Grid {
     pub tiles: Vec<Tile>,
 }
 
-/// A grid for every case in the gallery of the first run, with the predictions of all runs.
+/// A grid for every case in the gallery of the first run, with the predictions of all runs and the
+/// activations (published Figure 5) of those that have the case in their gallery too.
 ///
 /// The prediction of another run is that of its own gallery if the case is there too, else the mask
 /// that was kept for it (`predictions/PART/SOURCE/STEM.png`). One that is missing is a visible gap.
@@ -59,6 +62,15 @@ fn grid(runs: &[LoadedRun], names: &[String], item: &GalleryItem, key: &str) -> 
         let case = evaluation.and_then(|e| e.cases.iter().find(|c| c.id == item.id));
         let dice = case.and_then(|c| case_score(c, Metric::Dice));
         tiles.push(tile(format!("{name}: Dice {}", numbers::fixed_opt(dice, 3)), drawn));
+    }
+    for (run, name) in runs.iter().zip(names) {
+        let shown = run.record.gallery.iter().find(|g| g.id == item.id && g.part == item.part);
+        let Some(shown) = shown else { continue };
+        let present: BTreeSet<&str> = shown.heatmaps.keys().map(String::as_str).collect();
+        for tap in tap_order(&run.record, &present) {
+            let map = picture::read_image(&run.folder, &shown.heatmaps[&tap]);
+            tiles.push(tile(format!("{name}: activation, {tap}"), heatmap(map, image)));
+        }
     }
     Grid { name: item.id.to_string(), tiles }
 }

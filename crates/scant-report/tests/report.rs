@@ -99,6 +99,8 @@ fn two_runs_are_paired() {
     assert_eq!(html.matches("<figcaption>better: Dice 0.").count(), 6);
     assert!(html.contains("class=\"over miss\"") && html.contains("class=\"over alarm\""));
     assert!(!html.contains("<b>missing</b>"));
+    // Activations of both taps, for every case of the first run at least.
+    assert!(html.matches("<figcaption>plain: activation, bottleneck</figcaption>").count() == 6);
     assert!(html.contains("id=\"r1\"") && html.contains("id=\"r2\""));
     // Nothing but the page is left behind.
     assert_eq!(fs::read_dir(out.parent().unwrap()).unwrap().count(), 1);

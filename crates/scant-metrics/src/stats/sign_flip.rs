@@ -39,8 +39,15 @@ pub fn sign_flip(units: &[f64], patterns: usize, seed: u64) -> Option<SignFlip> 
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let hits = (0..patterns)
             .filter(|_| {
-                let sum: f64 = units.iter().map(|&u| if rng.random() { u } else { -u }).sum();
-                sum.abs() >= at_least
+                // 64 signs of every draw.
+                let mut sum = 0.0;
+                for some in units.chunks(64) {
+                    let signs: u64 = rng.random();
+                    for (i, &u) in some.iter().enumerate() {
+                        sum += if signs >> i & 1 == 0 { u } else { -u };
+                    }
+                }
+                f64::abs(sum) >= at_least
             })
             .count();
         let p = (hits + 1) as f64 / (patterns + 1) as f64;

@@ -10,12 +10,12 @@ use crate::score::fixtures::{case, evaluation};
 /// Evaluations of one method by seed.
 pub(crate) type Owned = BTreeMap<u64, Evaluation>;
 
-/// `(group, stem, dice)` of a case.
+/// Group, stem and Dice of a case of source `s`, class `x`.
 pub(crate) type Case<'a> = (&'a str, &'a str, f64);
 
-/// Per seed, every case of source `s`, class `x`.
+/// The cases of every seed.
 pub(crate) fn runs(seeds: &[(u64, &[Case<'_>])]) -> Owned {
-    let of = |cases: &[(&str, &str, f64)]| {
+    let of = |cases: &[Case<'_>]| {
         evaluation(cases.iter().map(|(g, n, d)| case("s", g, n, &[("x", *d)])).collect())
     };
     seeds.iter().map(|(seed, cases)| (*seed, of(cases))).collect()
