@@ -141,6 +141,7 @@ fn what_cannot_be_drawn_is_refused_before_anything_is_written() {
         assert!(!scratch.exists("run"), "{said:?}");
     };
     refused("alone", "data.train_on=novel", &["data.train_on = \"novel\"", "0 novel"]);
+    refused("alone", "data.validate_on=novel", &["data.validate_on = \"novel\"", "that role"]);
     refused("alone", "phase.0.train_on=novel", &["phase.0.train_on = \"novel\"", "0 novel"]);
     refused(
         "alone",

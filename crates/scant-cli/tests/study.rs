@@ -139,9 +139,11 @@ fn phases_of_another_run_are_not_taken_over() {
     scratch.write("first.toml", first.as_bytes());
     scratch.ok("train pool --recipe first.toml -o first --no-evaluate");
     let refused = |arguments: &str, words: &[&str]| {
-        let said = scratch.run(&format!(
-            "train pool --recipe two.toml -q -o new --phases-from first {arguments}"
-        ));
+        let given = |flag: &str, default: &str| {
+            if arguments.contains(flag) { String::new() } else { format!("{flag} {default}") }
+        };
+        let (recipe, from) = (given("--recipe", "two.toml"), given("--phases-from", "first"));
+        let said = scratch.run(&format!("train pool {recipe} {from} -q -o new {arguments}"));
         said.refused(2, words);
         assert!(!scratch.exists("new"), "{arguments}: it left a folder");
     };

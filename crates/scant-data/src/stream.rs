@@ -27,7 +27,7 @@ pub use order::Draw;
 pub use prefetch::EpochBatches;
 use prepare::{Prepared, Preparer};
 pub use reference::{Fitted, fit_harmonise};
-pub use subset::{Selection, Subset, TrainOn};
+pub use subset::{Roles, Selection, Subset};
 
 /// Why a case could not be delivered; the message names the case or its file.
 #[derive(Debug)]

@@ -124,6 +124,7 @@ pub fn check(recipe: &Recipe, data: &Data, device: &Device) -> Result<(), TrainE
         phase_heads(&phase.loss, &config, network_size(recipe))?;
     }
     supply::check_harmonise(recipe, data)?;
+    supply::validated(recipe, data)?;
     let preprocess = recipe.data.preprocess();
     (0..recipe.phase.len())
         .try_for_each(|phase| supply::stream(recipe, data, phase, &preprocess).map(drop))

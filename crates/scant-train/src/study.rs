@@ -39,7 +39,7 @@ pub enum StudyError {
         /// Where on the grid.
         point: String,
         /// What is wrong.
-        source: RecipeError,
+        source: Box<RecipeError>,
     },
     /// The study was begun with another file.
     #[error(

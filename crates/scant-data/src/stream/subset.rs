@@ -20,7 +20,7 @@ const ROUNDING: f64 = 1e-9;
 /// The roles whose cases are trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum TrainOn {
+pub enum Roles {
     /// Every case.
     #[default]
     All,
@@ -30,7 +30,7 @@ pub enum TrainOn {
     Novel,
 }
 
-impl TrainOn {
+impl Roles {
     /// As a recipe writes it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -52,7 +52,7 @@ impl TrainOn {
     }
 }
 
-impl fmt::Display for TrainOn {
+impl fmt::Display for Roles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -62,7 +62,7 @@ impl fmt::Display for TrainOn {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Selection {
     /// By role.
-    pub train_on: TrainOn,
+    pub train_on: Roles,
     /// Share of the cases of every novel source, from 0 to 1; rounded up.
     pub novel_fraction: f64,
     /// Seed of the choice among novel cases.
@@ -73,7 +73,7 @@ impl Selection {
     /// Whether every case of any source takes part.
     #[must_use]
     pub fn is_everything(&self) -> bool {
-        self.train_on == TrainOn::All && self.novel_fraction >= 1.0
+        self.train_on == Roles::All && self.novel_fraction >= 1.0
     }
 
     /// Positions of the cases that take part, in order.

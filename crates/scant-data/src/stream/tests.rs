@@ -283,41 +283,41 @@ fn what_cannot_work_is_refused_at_once() {
     assert!(toml::from_str::<StreamConfig>("bacth = 2").is_err());
 }
 
-fn chosen(source: &Fake, train_on: TrainOn, novel_fraction: f64, seed: u64) -> Vec<usize> {
+fn chosen(source: &Fake, train_on: Roles, novel_fraction: f64, seed: u64) -> Vec<usize> {
     Selection { train_on, novel_fraction, seed }.of(source)
 }
 
 #[test]
 fn a_selection_is_by_role_and_by_share_of_every_novel_source() {
     let source = Fake::with_novel(5, 10);
-    assert_eq!(chosen(&source, TrainOn::All, 1.0, 3), (0..15).collect::<Vec<_>>());
-    assert_eq!(chosen(&source, TrainOn::Base, 1.0, 3), [0, 1, 2, 3, 4]);
-    assert_eq!(chosen(&source, TrainOn::Base, 0.5, 3), [0, 1, 2, 3, 4]);
-    assert_eq!(chosen(&source, TrainOn::Novel, 1.0, 3), (5..15).collect::<Vec<_>>());
-    assert_eq!(chosen(&source, TrainOn::All, 0.0, 3), [0, 1, 2, 3, 4]);
+    assert_eq!(chosen(&source, Roles::All, 1.0, 3), (0..15).collect::<Vec<_>>());
+    assert_eq!(chosen(&source, Roles::Base, 1.0, 3), [0, 1, 2, 3, 4]);
+    assert_eq!(chosen(&source, Roles::Base, 0.5, 3), [0, 1, 2, 3, 4]);
+    assert_eq!(chosen(&source, Roles::Novel, 1.0, 3), (5..15).collect::<Vec<_>>());
+    assert_eq!(chosen(&source, Roles::All, 0.0, 3), [0, 1, 2, 3, 4]);
     // 0.1 x 30 is a little more than 3 in binary.
     let many = Fake::with_novel(0, 30);
     for (fraction, kept) in [(1.0 / 16.0, 2), (0.1, 3), (0.11, 4), (0.5, 15), (1e-4, 1)] {
-        assert_eq!(chosen(&many, TrainOn::Novel, fraction, 3).len(), kept, "{fraction}");
+        assert_eq!(chosen(&many, Roles::Novel, fraction, 3).len(), kept, "{fraction}");
     }
-    assert_ne!(chosen(&many, TrainOn::All, 0.5, 1), chosen(&many, TrainOn::All, 0.5, 2));
+    assert_ne!(chosen(&many, Roles::All, 0.5, 1), chosen(&many, Roles::All, 0.5, 2));
 }
 
 #[test]
 fn each_novel_source_gives_its_share_whoever_is_beside_it() {
     let mut source = Fake::with_novel(4, 12);
-    let alone = chosen(&source, TrainOn::Novel, 0.25, 9);
+    let alone = chosen(&source, Roles::Novel, 0.25, 9);
     assert_eq!(alone.len(), 3);
     // A third source, which is base in the fake; its cases come after.
     let other = SampleId { source: "c".into(), group: "g".into(), stem: "x".into() };
     source.ids.push(other);
-    assert_eq!(chosen(&source, TrainOn::Novel, 0.25, 9), alone);
+    assert_eq!(chosen(&source, Roles::Novel, 0.25, 9), alone);
 }
 
 #[test]
 fn a_stream_of_a_subset_brings_the_subset_and_an_empty_one_is_refused() {
     let source: Arc<dyn CaseSource> = Arc::new(Fake::with_novel(4, 6));
-    let selection = Selection { train_on: TrainOn::Novel, novel_fraction: 0.5, seed: 2 };
+    let selection = Selection { train_on: Roles::Novel, novel_fraction: 0.5, seed: 2 };
     let subset = Subset::new(Arc::clone(&source), &selection).unwrap();
     let wanted: BTreeSet<SampleId> =
         selection.of(&*source).into_iter().map(|case| source.id(case).clone()).collect();
@@ -508,9 +508,9 @@ proptest! {
         one in 0.0_f64..=1.0, two in 0.0_f64..=1.0,
     ) {
         let source = Fake::with_novel(base, novel);
-        let small = chosen(&source, TrainOn::All, one.min(two), seed);
+        let small = chosen(&source, Roles::All, one.min(two), seed);
         let large: BTreeSet<usize> =
-            chosen(&source, TrainOn::All, one.max(two), seed).into_iter().collect();
+            chosen(&source, Roles::All, one.max(two), seed).into_iter().collect();
         prop_assert!(small.iter().all(|case| large.contains(case)));
     }
 

@@ -11,7 +11,7 @@ use scant_nn::source_norm::SourceNorms;
 use scant_nn::{Model, weights};
 
 use super::sources::away_from_home;
-use super::supply::{preprocess, stream};
+use super::supply::{preprocess, stream, validated};
 use super::{Data, FitOptions, Run, check};
 use crate::TrainError;
 use crate::average::Ema;
@@ -35,7 +35,8 @@ impl<'a> Run<'a> {
         let recipe = options.recipe;
         check(recipe, data, &options.device)?;
         let config = recipe.model_config(data.classes.logit_channels())?;
-        let validation = (0..data.validation.len())
+        let validation = validated(recipe, data)?
+            .into_iter()
             .map(|i| data.validation.load(i))
             .collect::<Result<Vec<_>, _>>()?;
         let device = options.device.clone();

@@ -45,6 +45,25 @@ pub(super) fn preprocess(
     Ok((preprocess, Some(fitted)))
 }
 
+/// Positions of the validation cases that choose the best epoch.
+///
+/// # Errors
+/// When there is a validation part, and nobody in it has the role that is asked for.
+pub(super) fn validated(recipe: &Recipe, data: &Data) -> Result<Vec<usize>, TrainError> {
+    let (roles, cases) = (recipe.data.validate_on, &data.validation);
+    let chosen: Vec<usize> =
+        (0..cases.len()).filter(|&case| roles.takes(cases.role(case))).collect();
+    if chosen.is_empty() && !cases.is_empty() {
+        let value = format!("\"{roles}\"");
+        let allowed = format!(
+            "none of the {} validation images has that role; choose another, or change the split",
+            cases.len()
+        );
+        return Err(RecipeError::value("data.validate_on", value, &allowed).into());
+    }
+    Ok(chosen)
+}
+
 /// The batch stream of a phase, by its position.
 pub(super) fn stream(
     recipe: &Recipe,

@@ -1,6 +1,6 @@
 //! One training phase and its loss.
 
-use scant_data::stream::TrainOn;
+use scant_data::stream::Roles;
 use scant_nn::loss::auxiliary_logits::AuxiliaryConfig;
 use scant_nn::loss::discrepancy_config::FeatureDiscrepancyConfig;
 use scant_nn::loss::group_dro::GroupDroConfig;
@@ -47,7 +47,7 @@ pub struct Phase {
     pub schedule: Option<ScheduleName>,
     /// The roles trained on in this phase; `data.train_on` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub train_on: Option<TrainOn>,
+    pub train_on: Option<Roles>,
     /// Images of novel sources in every batch of this phase; `data.novel_per_batch` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub novel_per_batch: Option<usize>,

@@ -3,7 +3,7 @@
 use scant_data::augment::AugmentConfig;
 use scant_data::preprocess::harmonise::HarmoniseMethod;
 use scant_data::preprocess::{Fit, Normalise, PreprocessConfig};
-use scant_data::stream::{PatchConfig, TrainOn};
+use scant_data::stream::{PatchConfig, Roles};
 use scant_nn::Precision;
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +54,10 @@ pub struct DataSection {
     pub balance_sources: bool,
     /// The roles whose training images are trained on.
     #[serde(skip_serializing_if = "is_default")]
-    pub train_on: TrainOn,
+    pub train_on: Roles,
+    /// The roles whose validation images choose the best epoch.
+    #[serde(skip_serializing_if = "is_default")]
+    pub validate_on: Roles,
     /// Share of the training images of every novel source that takes part.
     #[serde(skip_serializing_if = "is_one")]
     pub novel_fraction: f64,
@@ -101,7 +104,8 @@ impl Default for DataSection {
             augment: Augment::Names(vec!["flip".into(), "rot90".into()]),
             patches: None,
             balance_sources: false,
-            train_on: TrainOn::All,
+            train_on: Roles::All,
+            validate_on: Roles::All,
             novel_fraction: 1.0,
             novel_per_batch: 0,
             noise_sigma: 0.0,

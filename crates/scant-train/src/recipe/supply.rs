@@ -1,6 +1,6 @@
 //! Which training images a phase draws, and how they are mixed: `[data]` with what the phase overrides.
 
-use scant_data::stream::{Selection, TrainOn};
+use scant_data::stream::{Roles, Selection};
 
 use super::{Recipe, RecipeError};
 
@@ -55,7 +55,7 @@ impl Recipe {
             return Err(RecipeError::value(&key, novel, allowed));
         }
         let roles = supply.selection.train_on;
-        if roles != TrainOn::All {
+        if roles != Roles::All {
             let roles_key = self.train_on_key(phase);
             let allowed = format!(
                 "{roles_key} = \"{roles}\" leaves one role; set phase.{phase}.novel_per_batch = 0"

@@ -1,4 +1,4 @@
-use scant_data::stream::TrainOn;
+use scant_data::stream::Roles;
 
 use super::*;
 
@@ -104,8 +104,8 @@ fn a_phase_overrides_what_is_drawn() {
     };
     let recipe = set(&["data.train_on=base", "phase.1.train_on=novel", "seed=5"]).unwrap();
     let of = |i: usize| recipe.supply(i);
-    assert_eq!(of(0).selection.train_on, TrainOn::Base);
-    assert_eq!(of(1).selection.train_on, TrainOn::Novel);
+    assert_eq!(of(0).selection.train_on, Roles::Base);
+    assert_eq!(of(1).selection.train_on, Roles::Novel);
     assert_eq!((of(0).selection.seed, of(0).novel_per_batch), (5, 0));
     assert_eq!(Recipe::parse(&recipe.to_toml(), &[]).unwrap(), recipe);
     let recipe = set(&["split.seed=7", "seed=5", "phase.1.novel_per_batch=2"]).unwrap();
@@ -127,7 +127,9 @@ fn a_phase_overrides_what_is_drawn() {
 #[test]
 fn what_asks_for_nothing_is_not_written_and_colours_need_three_channels() {
     let text = Recipe::parse(SMALL, &[]).unwrap().to_toml();
-    for key in ["train_on", "novel_fraction", "novel_per_batch", "noise_sigma", "harmonise"] {
+    for key in
+        ["train_on", "validate_on", "novel_fraction", "novel_per_batch", "noise_sigma", "harmonise"]
+    {
         assert!(!text.contains(key), "{text}");
     }
     let set =

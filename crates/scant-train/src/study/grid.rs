@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Axis, StudyError, StudyFile};
-use crate::Recipe;
+use crate::{Recipe, RecipeError};
 
 /// Longest part of a folder's name that stands for a value.
 const LONGEST: usize = 40;
@@ -77,10 +77,10 @@ pub fn plan_runs(
                     let key = format!("method.{}.recipe", method.name);
                     StudyError::value(&key, &method.recipe, "there is no such recipe")
                 })?;
-                let fail = |source| StudyError::Recipe {
+                let fail = |source: RecipeError| StudyError::Recipe {
                     method: method.name.clone(),
                     point: said(&at),
-                    source,
+                    source: Box::new(source),
                 };
                 let recipe = Recipe::parse(text, &set).map_err(fail)?;
                 if file.axis.iter().any(|a| a.key == "split.fold") && recipe.split.folds == 0 {

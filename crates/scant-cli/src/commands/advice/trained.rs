@@ -81,13 +81,15 @@ fn study(args: &AdviceArgs, sources: &[String]) -> Result<StudyFile> {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let list = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
     let methods: Vec<&String> = args.methods.iter().filter(|m| *m != REFERENCE).collect();
+    let set = args.set.iter().map(String::as_str);
     let mut text = format!(
         "name = \"advice\"\npurpose = {}\njudge = \"base\"\nreference = \"{REFERENCE}\"\nseeds = [{}]\n\
          set = [{}]\n[[axis]]\nname = \"{FRACTION_AXIS}\"\nkey = \"data.novel_fraction\"\n\
          methods = [{}]\nvalues = [{}]\n",
         quoted(&format!("Should {} be added to the base?", sources.join(", "))),
         list(&mut (1..=args.seeds).map(|s| s.to_string())),
-        list(&mut args.set.iter().map(|s| quoted(s))),
+        // The question is about base cases, so they choose the best epoch.
+        list(&mut std::iter::once("data.validate_on=base").chain(set).map(quoted)),
         list(&mut methods.iter().map(|m| quoted(m))),
         list(&mut args.fractions.iter().map(ToString::to_string)),
     );
