@@ -60,7 +60,7 @@ pub fn area(
 /// Each entry of `curve` is a position with the runs of the reference and of the method there.
 ///
 /// # Errors
-/// As in [`trapezoid_weights`] and [`super::difference`].
+/// As in [`trapezoid_weights`] and [`super::difference()`].
 pub fn area_difference(
     curve: &[(f64, Runs<'_>, Runs<'_>)],
     metric: Metric,

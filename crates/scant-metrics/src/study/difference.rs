@@ -40,7 +40,7 @@ pub struct Tests {
     /// Signs of the contributions of every group in every seed flipped. It takes the trained networks
     /// as given: it says whether *they* differ.
     pub flips: Option<SignFlip>,
-    /// t-test with the variance over seeds and over groups ([`two_way_t`]): it says whether other seeds
+    /// t-test with the variance over seeds and over groups at once: it says whether other seeds
     /// and other patients would agree. Absent where nothing varies.
     pub two_way: Option<TTest>,
     /// Signed-rank test of the mean differences of every group in every seed, which like `flips` takes

@@ -43,7 +43,7 @@ pub struct DropRatio {
 /// `Ok(None)` when no seed has all four runs.
 ///
 /// # Errors
-/// As in [`super::difference`].
+/// As in [`super::difference()`].
 pub fn drop_ratio(
     reference: &Drop<'_>,
     method: &Drop<'_>,

@@ -31,7 +31,7 @@ pub struct WorstOff {
 /// Cases are ranked and compared by `metric` on the cases that both runs of a seed have.
 ///
 /// # Errors
-/// As in [`super::difference`], and when the share selects no case.
+/// As in [`super::difference()`], and when the share selects no case.
 pub fn worst_off_difference(
     reference: &Runs<'_>,
     method: &Runs<'_>,
