@@ -220,6 +220,9 @@ fn norms_of_sources_go_on_in_the_same_bits() {
     let swin = "bench step --model swin-unet --set embed_dim=4 --set depths=[1,1] --set heads=[1,1] \
                 --set window=2 --set patch=2 --channels 1 --size 16 --set source_norm=true";
     scratch.run(swin).refused(2, &["swin-unet has no batch norm"]);
+    // Gradients of sources that pass apart do not meet at a layer.
+    let line = "train pool --recipe pooling/fd --set model.source_norm=true -o no";
+    scratch.run(line).refused(2, &["model.source_norm", "balanced"]);
     assert!(!scratch.exists("no"));
 }
 

@@ -149,16 +149,18 @@ impl Recipe {
             let allowed = "this device has \"fp32\"; \"bf16\" is for the CPU";
             return Err(RecipeError::value("precision", "\"bf16\"", allowed));
         }
-        let balanced = |p: &Phase| {
-            let fd = p.loss.feature_discrepancy.as_ref();
-            fd.is_some_and(|fd| fd.alpha_rule().needs_pull())
-        };
-        if self.phase.iter().any(balanced) && !on_cpu(device) {
+        if self.balances_gradients() && !on_cpu(device) {
             let allowed = "this rule compares gradients, which is done on the CPU only";
             let key = "loss.feature_discrepancy.alpha.rule";
             return Err(RecipeError::value(key, "\"balanced\"", allowed));
         }
         Ok(())
+    }
+
+    /// Whether some alpha goes by the gradients that meet at its layer.
+    pub(crate) fn balances_gradients(&self) -> bool {
+        let rules = self.phase.iter().filter_map(|p| p.loss.feature_discrepancy.as_ref());
+        rules.into_iter().any(|fd| fd.alpha_rule().needs_pull())
     }
 
     fn validate(&self) -> Result<(), RecipeError> {

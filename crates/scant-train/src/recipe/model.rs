@@ -56,8 +56,15 @@ pub(crate) fn check_source_norm(
     recipe: &super::Recipe,
     config: &ModelConfig,
 ) -> Result<(), super::RecipeError> {
-    let network = config.zeros(&scant_nn::Device::flex())?;
-    if !recipe.model.source_norm() || has_batch_norm(&network) {
+    if !recipe.model.source_norm() {
+        return Ok(());
+    }
+    if recipe.balances_gradients() {
+        let allowed = "not with alpha.rule = \"balanced\": sources pass through the network apart, so \
+                       their gradients do not meet at a layer; choose another rule";
+        return Err(super::RecipeError::value("model.source_norm", "true", allowed));
+    }
+    if has_batch_norm(&config.zeros(&scant_nn::Device::flex())?) {
         return Ok(());
     }
     let allowed =
