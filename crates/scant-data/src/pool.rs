@@ -163,10 +163,7 @@ impl Pool {
     /// The pool as a TOML file that may stand anywhere: paths are absolute.
     #[must_use]
     pub fn to_toml_absolute(&self) -> String {
-        file::print(self, |path| {
-            let joined = self.root.join(path);
-            std::path::absolute(&joined).unwrap_or(joined).to_string_lossy().into_owned()
-        })
+        file::print(self, |path| selection::absolute(&self.root, path))
     }
 
     /// Position of the source with this name.

