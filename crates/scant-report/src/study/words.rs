@@ -140,7 +140,13 @@ fn bounds(f: &Findings<'_>) -> Option<String> {
     };
     let words: Vec<String> = (0..f.methods.len())
         .filter_map(|m| lowest(m).map(|(p, low)| (m, p, low)))
-        .map(|(m, p, low)| format!("{} {} ({})", f.methods[m], signed(low, 3), f.points[p].label))
+        .map(|(m, p, low)| {
+            let at = match f.points.len() {
+                1 => String::new(),
+                _ => format!(" ({})", f.points[p].label),
+            };
+            format!("{} {}{at}", f.methods[m], signed(low, 3))
+        })
         .collect();
     let percent = f.options.summary.confidence * 100.0;
     (!words.is_empty()).then(|| {
