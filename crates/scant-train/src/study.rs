@@ -1,7 +1,7 @@
 //! Studies: a grid of runs, planned from one file.
 //!
 //! Planning is arithmetic on text: nothing here reads a pool, starts a run or prints. The program
-//! executes a [`Plan`], each run in a process of its own.
+//! executes the [`PlannedRun`]s, each in a process of its own.
 
 mod file;
 mod grid;
