@@ -24,7 +24,7 @@ pub enum ReportError {
     /// A record is not JSON, or ends too early.
     #[error(
         "{} is damaged at line {line}, column {column}: {message}; \
-         resume the run with `scant train --resume` to write it again, or restore it from a backup",
+         {again}, or restore it from a backup",
         path.display()
     )]
     Damaged {
@@ -36,11 +36,13 @@ pub enum ReportError {
         column: usize,
         /// What the parser met.
         message: String,
+        /// How to have it written again.
+        again: &'static str,
     },
     /// A record is JSON but not a run record of the known layout.
     #[error(
-        "{} is not a run record that this version understands: {message}; \
-         check that the folder is a run written by scant",
+        "{} is not a record that this version understands: {message}; \
+         check that the folder is a run or a study written by scant",
         path.display()
     )]
     Layout {

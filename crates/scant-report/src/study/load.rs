@@ -1,11 +1,10 @@
 //! Reading a study folder.
 
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use scant_core::{RunRecord, StudyRecord, StudyRun, StudyStatus};
-use serde_json::Value;
 
+use crate::load::read_json;
 use crate::{ReportError, load_run};
 
 /// Name of the record of a study in its folder.
@@ -47,27 +46,8 @@ pub fn is_study(folder: &Path) -> bool {
 /// # Errors
 /// When `study.json` is absent, is not JSON, has another layout version, or is not a study record.
 pub fn load_study(folder: &Path) -> Result<LoadedStudy, ReportError> {
-    let (folder, path) = if folder.file_name().is_some_and(|n| n == FILE) {
-        (folder.parent().unwrap_or(Path::new("")).to_path_buf(), folder.to_path_buf())
-    } else {
-        (folder.to_path_buf(), folder.join(FILE))
-    };
-    let bytes =
-        fs::read(&path).map_err(|source| ReportError::Read { path: path.clone(), source })?;
-    let value: Value = serde_json::from_slice(&bytes).map_err(|e| ReportError::Damaged {
-        path: path.clone(),
-        line: e.line(),
-        column: e.column(),
-        message: if e.is_eof() { "the file ends too early".into() } else { e.to_string() },
-    })?;
-    let found = value.get("schema").and_then(Value::as_u64).ok_or_else(|| ReportError::Layout {
-        path: path.clone(),
-        message: "it has no \"schema\" number".into(),
-    })?;
-    if found != u64::from(StudyRecord::SCHEMA) {
-        let writer = value.get("scant_version").and_then(Value::as_str).map(str::to_string);
-        return Err(ReportError::Schema { path, found, known: StudyRecord::SCHEMA, writer });
-    }
+    let again = "give the command of the study again to write it anew";
+    let (folder, path, value) = read_json(folder, FILE, StudyRecord::SCHEMA, again)?;
     let record: StudyRecord = serde_json::from_value(value)
         .map_err(|e| ReportError::Layout { path, message: e.to_string() })?;
     let runs = record.runs.iter().map(|run| load_one(&folder, run)).collect();
