@@ -221,7 +221,8 @@ fn norms_of_sources_go_on_in_the_same_bits() {
                 --set window=2 --set patch=2 --channels 1 --size 16 --set source_norm=true";
     scratch.run(swin).refused(2, &["swin-unet has no batch norm"]);
     // Gradients of sources that pass apart do not meet at a layer.
-    let line = "train pool --recipe pooling/fd --set model.source_norm=true -o no";
+    let line = "train pool --recipe pooling/fd --set model.source_norm=true -o no \
+                --set phase.second.loss.feature_discrepancy.alpha=balanced";
     scratch.run(line).refused(2, &["model.source_norm", "balanced"]);
     assert!(!scratch.exists("no"));
 }
