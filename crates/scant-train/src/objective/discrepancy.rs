@@ -40,23 +40,21 @@ pub(super) fn tap_terms(
     let names = output.tap_names();
     let chosen = config.layers.select(&names).expect("layers are checked before training");
     let regions = tap_regions(output, &batch.target, config, &chosen);
-    let exchange = Exchange::draw(config.exchangeable, &batch.roles, draw);
+    let exchange = Exchange::draw(config, &batch.roles, draw);
     let log = config.log();
     chosen
         .into_iter()
         .zip(regions)
         .map(|(i, regions)| {
-            let terms = if config.form == FdForm::Prototype {
-                let peers = peers(config.exchangeable, &batch.roles);
-                vec![prototype_discrepancy(&regions, &peers, config.temperature)]
-            } else {
-                let own = feature_discrepancy(&regions, log);
-                match &exchange {
-                    Exchange::None => vec![own],
-                    Exchange::Shuffled(p) => vec![own, shuffled(&regions, p, log)],
-                    Exchange::BaseNovel(p) => {
-                        vec![own, base_novel(&regions, &batch.roles, p, log)]
-                    }
+            let own = || feature_discrepancy(&regions, log);
+            let terms = match &exchange {
+                Exchange::None => vec![own()],
+                Exchange::Shuffled(p) => vec![own(), shuffled(&regions, p, log)],
+                Exchange::BaseNovel(p) => {
+                    vec![own(), base_novel(&regions, &batch.roles, p, log)]
+                }
+                Exchange::Prototypes(peers) => {
+                    vec![prototype_discrepancy(&regions, peers, config.temperature)]
                 }
             };
             let watch = config.alpha_rule().needs_pull().then(|| output.taps[i].moments.watch());
@@ -157,10 +155,16 @@ enum Exchange {
     None,
     Shuffled(Permutation),
     BaseNovel(Pairing),
+    /// Whose images each image is held against, in place of a term of its own.
+    Prototypes(Vec<Vec<usize>>),
 }
 
 impl Exchange {
-    fn draw(kind: Exchangeable, roles: &[Role], seed: u64) -> Self {
+    fn draw(config: &FeatureDiscrepancyConfig, roles: &[Role], seed: u64) -> Self {
+        let kind = config.exchangeable;
+        if config.form == FdForm::Prototype {
+            return Self::Prototypes(peers(kind, roles));
+        }
         let n = roles.len();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut shuffle = |mut order: Vec<usize>| {

@@ -29,10 +29,18 @@ pub(super) fn apply(table: &mut Table, given: &str) -> Result<(), RecipeError> {
                         .iter()
                         .position(|i| i.get("name").and_then(Value::as_str) == Some(which)),
                 };
+                let there: Vec<String> = items
+                    .iter()
+                    .filter_map(|i| Some(format!("\"{}\"", i.get("name")?.as_str()?)))
+                    .collect();
+                let absent = || {
+                    let there = there.join(", ");
+                    fail(&format!("there is no {part} called \"{which}\"; there are {there}"))
+                };
                 index
                     .and_then(|i| items.get_mut(i))
                     .and_then(Value::as_table_mut)
-                    .ok_or_else(|| fail(&format!("there is no {part} called \"{which}\"")))?
+                    .ok_or_else(absent)?
             }
             _ => return Err(fail(&format!("{part} is a value, not a section"))),
         };
